@@ -1,0 +1,202 @@
+"""What every batch of copies shows, whoever steps it: compiled games (`marl.vector`) and foreign environments (`marl.external`)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from marl.errors import UserError
+from marl.game import B1, F4, F8, ActionTable, Column, Component, Discrete, Role, Table, bounds
+
+
+@dataclass(frozen=True)
+class Group:
+    """A run of agents lo .. hi - 1 with the same columns. `cut` gives true-width views of the padded arrays."""
+
+    name: str
+    lo: int
+    hi: int
+    observation: Table
+    action: ActionTable
+
+    @property
+    def n(self) -> int:
+        """Agents in the group."""
+        return self.hi - self.lo
+
+    @property
+    def width(self) -> int:
+        """O, observation columns."""
+        return len(self.observation)
+
+    @property
+    def action_width(self) -> int:
+        """U, action columns."""
+        return len(self.action)
+
+    @property
+    def mask_width(self) -> int:
+        """M, columns of the action mask."""
+        return sum(c.k for c in self.action.values() if isinstance(c, Discrete))
+
+    def cut(self, padded: F4) -> F4:
+        """The group's observations [B, n, O] in obs [B, A, widest O]: a view."""
+        return padded[:, self.lo : self.hi, : self.width]
+
+    def cut_action(self, padded: Any) -> Any:
+        """The group's actions [B, n, U] in action [B, A, widest U]: a view."""
+        return padded[:, self.lo : self.hi, : self.action_width]
+
+    def cut_mask(self, padded: B1) -> B1:
+        """The group's mask [B, n, M] in action_mask [B, A, widest M]: a view."""
+        return padded[:, self.lo : self.hi, : self.mask_width]
+
+
+class GroupView:
+    """Arrays of one group of one batch of copies, at true width."""
+
+    def __init__(self, group: Group, copies: Copies) -> None:
+        self.group, self._copies = group, copies
+
+    @property
+    def obs(self) -> F4:
+        return self.group.cut(self._copies.obs)
+
+    @property
+    def final_obs(self) -> F4:
+        return self.group.cut(self._copies.final_obs)
+
+    @property
+    def reward(self) -> F4:
+        return self._copies.reward[:, self.group.lo : self.group.hi]
+
+    @property
+    def alive(self) -> B1:
+        return self._copies.alive[:, self.group.lo : self.group.hi]
+
+    @property
+    def action_mask(self) -> B1:
+        return self.group.cut_mask(self._copies.action_mask)
+
+
+class Copies(ABC):
+    """B copies of a game stepped together. Every step overwrites the arrays; whoever keeps a row copies it.
+
+    obs [B, A, O] f32, zero beyond a role's width: what agents see now, after an auto-reset where an episode ended.
+    final_obs [B, A, O]: what the last step led to, before the auto-reset; final_state and final_mask likewise.
+    reward [B, A] f32 = components [B, A, R] f64 weighted; cost [B, A, C] f64.
+    status [B] i8: RUNNING, TERMINATED or TRUNCATED. alive [B, A]: who acts in the next step.
+    action_mask [B, A, M]: legal choices of the Discrete columns. state [B, S] f32: the global state.
+    metrics [B, A, K] f64: of the episode that ended last. residual [B, Q] f64: the audit, each 0.
+    """
+
+    name: str
+    n_envs: int
+    metric_names: tuple[str, ...]
+    roles: tuple[Role, ...]
+
+    def _allocate(
+        self,
+        roles: Sequence[Role],
+        n_envs: int,
+        *,
+        components: Mapping[str, Component],
+        cost: Sequence[str] = (),
+        metrics: Sequence[str] = (),
+        residuals: int = 0,
+        state_columns: int = 0,
+    ) -> None:
+        if not isinstance(n_envs, int) or n_envs < 1:
+            raise UserError(f"n_envs = {n_envs!r}: legal are whole numbers from 1")
+        self.roles, self.n_envs = tuple(roles), n_envs
+        self.component_names, self.cost_names, self.metric_names = tuple(components), tuple(cost), tuple(metrics)
+        self.groups: dict[str, GroupView] = {}
+        self.agents: tuple[str, ...] = ()
+        low = 0
+        for role in self.roles:
+            self.groups[role.name] = GroupView(Group(role.name, low, low + role.count, role.observation, role.action), self)
+            self.agents += tuple(f"{role.name}_{i}" for i in range(role.count))
+            low += role.count
+        if low < 1:
+            raise UserError(f"{self.name} has no agents: at least one is needed")
+        self.n_agents = low
+        b, groups = n_envs, [view.group for view in self.groups.values()]
+        width, acts, masks = (max(getattr(g, a) for g in groups) for a in ("width", "action_width", "mask_width"))
+        self.action: F8 = np.zeros((b, low, acts))
+        self.obs: F4 = np.zeros((b, low, width), np.float32)
+        self.final_obs = self.obs.copy()
+        self.reward: F4 = np.zeros((b, low), np.float32)
+        self.components: F8 = np.zeros((b, low, len(components)))
+        self.cost: F8 = np.zeros((b, low, len(self.cost_names)))
+        self.status = np.zeros(b, np.int8)
+        self.alive: B1 = np.ones((b, low), np.bool_)
+        self.action_mask: B1 = np.ones((b, low, masks), np.bool_)
+        self.final_mask = self.action_mask.copy()
+        self.metrics: F8 = np.zeros((b, low, len(self.metric_names)))
+        self.residual: F8 = np.zeros((b, residuals))
+        self._share_state(groups, state_columns)
+
+    def _share_state(self, groups: Sequence[Group], columns: int) -> None:
+        """The global state: its own array, else all observations in a row (a view where all agents have one width)."""
+        self._state_parts: list[Group] = []
+        if columns == 0 and len({g.width for g in groups}) == 1:
+            self.state: F4 = self.obs.reshape(self.n_envs, -1)
+            self.final_state: F4 = self.final_obs.reshape(self.n_envs, -1)
+            return
+        if columns == 0:
+            self._state_parts, columns = list(groups), sum(g.n * g.width for g in groups)
+        self.state = np.zeros((self.n_envs, columns), np.float32)
+        self.final_state = self.state.copy()
+
+    def _gather_state(self) -> None:
+        low = 0
+        for group in self._state_parts:
+            high = low + group.n * group.width
+            self.state[:, low:high] = group.cut(self.obs).reshape(self.n_envs, -1)
+            self.final_state[:, low:high] = group.cut(self.final_obs).reshape(self.n_envs, -1)
+            low = high
+
+    def _refuse(self, action: Any) -> None:
+        """Raise what is wrong with an action that is not a finite [B, A, U] array of numbers."""
+        shape = np.shape(action)
+        if shape != self.action.shape:
+            raise UserError(f"action of {self.name} has shape {shape}: expected [n_envs, agents, columns] = {self.action.shape}")
+        bad = np.argwhere(np.isnan(np.asarray(action, np.float64)))
+        if len(bad):
+            copy, agent, column = (int(i) for i in bad[0])
+            group = next(v.group for v in self.groups.values() if v.group.lo <= agent < v.group.hi)
+            label = list(group.action)[column] if column < group.action_width else f"padding {column}"
+            raise UserError(f"action of {self.agents[agent]} in copy {copy}, column {label!r}, is NaN: a number is expected")
+
+    @abstractmethod
+    def reset(self, seed: int, first: int = 0) -> F4:
+        """Start episode 0 of copies first .. first + B - 1 of a run with this seed; returns obs."""
+
+    @abstractmethod
+    def step(self, action: Any) -> None:
+        """One tick of all copies, action [B, A, U] in the units of the action table; clipped into it, NaN refused."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the future depends on, as arrays."""
+
+    @abstractmethod
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Continue where `state_dict` was taken."""
+
+    def close(self) -> None:
+        """Release what the copies hold."""
+
+
+def action_bounds(groups: Sequence[Group], columns: int) -> tuple[F8, F8, B1]:
+    """(low, high, whole), each [A, widest U]; padding columns are legal at 0 alone."""
+    agents = sum(g.n for g in groups)
+    low, high, whole = np.zeros((agents, columns)), np.zeros((agents, columns)), np.zeros((agents, columns), np.bool_)
+    for g in groups:
+        low[g.lo : g.hi, : g.action_width], high[g.lo : g.hi, : g.action_width] = bounds(g.action)
+        whole[g.lo : g.hi, : g.action_width] = [not isinstance(c, Column) for c in g.action.values()]
+    return low, high, whole

@@ -1,0 +1,240 @@
+"""The loop over copies of a game: a source file generated once for a game and compiled once for every size.
+
+Functions are not passed as arguments and state classes are importable under their own name, because numba's cache
+never hits otherwise. numba does not see edits of functions that a cached function calls, so the folder of the driver,
+and with it its cache, is named by a hash of everything that the rules reach.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+import numba
+import numpy as np
+
+from marl.errors import UserError
+from marl.game import HEAD, Game, Rule
+
+OUT = (
+    "low", "high", "whole", "offset", "weight", "action", "obs", "final_obs", "reward", "components", "cost", "status",
+    "alive", "mask", "final_mask", "state", "final_state", "metrics", "residual",
+)  # fmt: skip
+"""Arrays that a driver reads and writes beside the state; `marl.vector` says what each holds."""
+
+TEMPLATE = '''\
+"""Driver of the game {name!r}; generated, edits are lost."""
+
+from typing import Any, NamedTuple
+
+from numba import njit, prange
+
+from marl.compiled import rule
+{imports}
+
+
+class State(NamedTuple):
+{state}
+
+
+class Numbers(NamedTuple):
+{numbers}
+
+
+class Out(NamedTuple):
+{out}
+
+
+@rule
+def settle(o, b):
+    for a in range(o.action.shape[1]):
+        for u in range(o.action.shape[2]):
+            x = min(max(o.action[b, a, u], o.low[a, u]), o.high[a, u])
+            if o.whole[a, u]:
+                x = float(int(x + 0.5)){legal}
+            o.action[b, a, u] = x
+
+
+@rule
+def look(p, s, o, b, obs, mask, state):
+    observe(p, s, b, obs){mask}{overview}
+
+
+@rule
+def one(p, s, o, b):
+    settle(o, b)
+    for a in range(o.reward.shape[1]):
+        for r in range(o.components.shape[2]):
+            o.components[b, a, r] = 0.0
+        for c in range(o.cost.shape[2]):
+            o.cost[b, a, c] = 0.0
+        {alive}
+    status = step(p, s, b, o.action, o.components, o.cost)
+    s.t[b] += 1
+    o.status[b] = status
+    for a in range(o.reward.shape[1]):
+        total = 0.0
+        for r in range(o.components.shape[2]):
+            total += o.weight[r] * o.components[b, a, r]
+        o.reward[b, a] = total{living}{balance}
+    look(p, s, o, b, o.obs, o.mask, o.state)
+    for a in range(o.obs.shape[1]):
+        for c in range(o.obs.shape[2]):
+            o.final_obs[b, a, c] = o.obs[b, a, c]
+        for c in range(o.mask.shape[2]):
+            o.final_mask[b, a, c] = o.mask[b, a, c]
+    for c in range(o.state.shape[1]):
+        o.final_state[b, c] = o.state[b, c]
+    if status != 0:
+        measure(p, s, b, o.metrics)
+        s.episode[b] += 1
+        open_episode(p, s, o, b)
+
+
+@rule
+def open_episode(p, s, o, b):
+    s.t[b] = 0
+    begin(p, s, b)
+    for a in range(o.alive.shape[1]):
+        o.alive[b, a] = True
+    look(p, s, o, b, o.obs, o.mask, o.state)
+
+
+@njit(cache={cache}, nogil=True, error_model="numpy")
+def start(p, s, o, copies):
+    for i in range(len(copies)):
+        open_episode(p, s, o, copies[i])
+
+
+@njit(cache={cache}, nogil=True, error_model="numpy")
+def serial(p, s, o):
+    for b in range(len(o.status)):
+        one(p, s, o, b)
+
+
+@njit(cache={cache}, nogil=True, parallel=True, error_model="numpy")
+def parallel(p, s, o):
+    for b in prange(len(o.status)):
+        one(p, s, o, b)
+'''
+
+LEGAL = """
+                if o.offset[a, u] >= 0 and not o.mask[b, a, o.offset[a, u] + int(x)]:
+                    for k in range(int(o.high[a, u]), -1, -1):
+                        if o.mask[b, a, o.offset[a, u] + k]:
+                            x = float(k)"""
+MASK = """
+    for a in range(mask.shape[1]):
+        for c in range(mask.shape[2]):
+            mask[b, a, c] = True
+    mask_rule(p, s, b, mask)"""
+
+
+def _rules(game: Game) -> dict[str, Rule]:
+    """Name in the driver -> the game's function, for those it has."""
+    rules = {"begin": game.begin, "step": game.step, "observe": game.observe, "measure": game.measure}
+    optional = {"mask_rule": game.mask, "living": game.living, "overview": game.overview, "balance": game.balance}
+    return rules | {name: rule for name, rule in optional.items() if rule is not None}
+
+
+def _plain(rule: Rule) -> Any:
+    return getattr(rule, "py_func", rule)
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+def _reached(game: Game) -> tuple[set[str], list[str]]:
+    """Files of all functions that the rules reach, and the values of all constants they read."""
+    files: set[str] = set()
+    constants: list[str] = []
+    queue, seen = [_plain(rule) for rule in _rules(game).values()], set()
+    while queue:
+        function = queue.pop()
+        if function in seen:
+            continue
+        seen.add(function)
+        files.add(function.__code__.co_filename)
+        for name in sorted(set(_names(function.__code__))):
+            value = function.__globals__.get(name)
+            if hasattr(value, "py_func"):
+                queue.append(value.py_func)
+            elif isinstance(value, ModuleType):
+                queue += [v.py_func for v in vars(value).values() if hasattr(v, "py_func") and not value.__name__.startswith("numba")]
+            elif value is not None and not callable(value):
+                constants.append(f"{name}={value!r}")
+    return files, sorted(constants)
+
+
+def fingerprint(game: Game, text: str) -> str:
+    """Hash of the driver's text, of every file and constant that the rules reach, and of the compiler's version."""
+    files, constants = _reached(game)
+    digest = hashlib.sha256("\n".join([text, *constants, numba.__version__, np.__version__, sys.version]).encode())
+    for file in sorted(files):
+        digest.update(Path(file).read_bytes() if Path(file).exists() else file.encode())
+    return digest.hexdigest()[:16]
+
+
+def source(game: Game) -> str:
+    """The driver's text."""
+    rules = _rules(game)
+    imports = []
+    for name, rule in rules.items():
+        function = _plain(rule)
+        if "<" in function.__qualname__:
+            raise UserError(
+                f"game {game.name!r}: rule {function.__qualname__} must stand at the top of a module, so that it can be imported"
+            )
+        imports.append(f"from {function.__module__} import {function.__name__} as {name}")
+    fields = [*HEAD, *game.state_fields()]
+    numbers = game.params.number_names()
+    return TEMPLATE.format(
+        name=game.name,
+        imports="\n".join(imports),
+        state="\n".join(f"    {f}: Any" for f in fields),
+        numbers="\n".join(f"    {f}: Any" for f in numbers),
+        out="\n".join(f"    {f}: Any" for f in OUT),
+        cache="__main__" not in {_plain(rule).__module__ for rule in rules.values()},
+        legal=LEGAL if "mask_rule" in rules else "",
+        mask=MASK if "mask_rule" in rules else "",
+        overview="\n    overview(p, s, b, state)" if "overview" in rules else "",
+        alive="o.alive[b, a] = True" if "living" in rules else "pass",
+        living="\n    living(p, s, b, o.alive)" if "living" in rules else "",
+        balance="\n    balance(p, s, b, o.residual)" if "balance" in rules else "",
+    )
+
+
+def cache_folder() -> Path:
+    """Where drivers and their compiled code live: $MARL_CACHE, else ~/.cache/marl."""
+    return Path(os.environ.get("MARL_CACHE") or Path.home() / ".cache" / "marl")
+
+
+def load(game: Game) -> ModuleType:
+    """The driver of a game as a module: written where it is new, imported once a process."""
+    text = source(game)
+    mark = fingerprint(game, text)
+    name = f"marl_driver_{game.name}_{mark}"
+    if name in sys.modules:
+        return sys.modules[name]
+    file = cache_folder() / f"{game.name}_{mark}" / f"{name}.py"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draft = file.with_suffix(f".{os.getpid()}.tmp")
+        draft.write_text(text)
+        os.replace(draft, file)
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module

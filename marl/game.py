@@ -1,0 +1,185 @@
+"""What a game is: the rules of one copy as compiled functions, and tables that name every column.
+
+A `Game` is data. `marl.vector.VectorGame` steps many copies of it, `marl.parallel` shows one copy as a
+PettingZoo environment; spaces, docs, log names and tests derive from the tables declared here.
+
+Words: B copies, A agents, O observation columns, U action columns, M mask columns, R reward components,
+C cost columns, S columns of the global state, Q residuals of the audit.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any, get_args, get_type_hints
+
+import numpy as np
+import numpy.typing as npt
+
+from marl.errors import UserError
+from marl.params import Params
+
+RUNNING, TERMINATED, TRUNCATED = 0, 1, 2
+"""What `step` returns. TERMINATED: the game is over. TRUNCATED: only the recording of a continuing game is cut."""
+
+F4 = npt.NDArray[np.float32]
+F8 = npt.NDArray[np.float64]
+I8 = npt.NDArray[np.int64]
+U8 = npt.NDArray[np.uint64]
+B1 = npt.NDArray[np.bool_]
+
+Rule = Callable[..., Any]
+"""A function under `@marl.compiled.rule` that touches copy b and nothing else."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A continuous quantity in [low, high], in `unit`."""
+
+    low: float
+    high: float
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise UserError(f"Column low={self.low} high={self.high}: low must be below high")
+
+
+@dataclass(frozen=True)
+class Discrete:
+    """One of k choices, 0 to k - 1; `labels` names them where they have names."""
+
+    k: int
+    labels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.k < 1 or (self.labels and len(self.labels) != self.k):
+            raise UserError(f"Discrete k={self.k} labels={self.labels}: k is at least 1, with a label for each choice or for none")
+
+    @property
+    def low(self) -> float:
+        return 0.0
+
+    @property
+    def high(self) -> float:
+        return self.k - 1.0
+
+
+@dataclass(frozen=True)
+class Component:
+    """A part of the reward; the reward is the sum of weight x component. The weight is a default: the config may set another."""
+
+    weight: float = 1.0
+    unit: str = ""
+
+
+Table = Mapping[str, Column]
+ActionTable = Mapping[str, Column | Discrete]
+
+
+def index(table: Mapping[str, Any]) -> Any:
+    """Column name -> its position, as attributes that compiled rules read as constants: `obs_ = index(OBSERVATION)`."""
+    return namedtuple("Index", table)(*range(len(table)))
+
+
+def array(*dims: str | int) -> Any:
+    """Default of a field of a state: its shape behind the copies' axis. A dim is a number, "agents" or a parameter's name."""
+    return dims
+
+
+@dataclass(frozen=True)
+class Role:
+    """Agents with the same columns. Their names are `name_0` to `name_{count-1}`."""
+
+    name: str
+    count: int
+    observation: Table
+    action: ActionTable
+
+    @property
+    def mask_width(self) -> int:
+        """Columns of the action mask: one for each choice of each Discrete column, in table order."""
+        return sum(c.k for c in self.action.values() if isinstance(c, Discrete))
+
+
+Baseline = Callable[[Any, F4, np.random.Generator], npt.NDArray[Any]]
+"""(params, obs [N, O], generator) -> actions [N, U] in the units of the action table."""
+
+HEAD = ("key", "episode", "t")
+"""Fields [B] that every state has: the copy's random key, the episode's number, the tick in it. The driver keeps them."""
+
+
+@dataclass(frozen=True)
+class Game:
+    """The rules of one copy. All functions are compiled (`@rule`), get `p` (numbers) and `s` (arrays), and touch copy b only.
+
+    `begin(p, s, b)` starts an episode; `step(p, s, b, action, components, cost)` reads action [B, A, U], fills
+    components [B, A, R] and cost [B, A, C] (zero on entry), and returns RUNNING, TERMINATED or TRUNCATED (the driver
+    advances `s.t` afterwards); `observe(p, s, b, obs)` fills obs [B, A, O]; `measure(p, s, b, metrics)` fills
+    metrics [B, A, M] at the end of an episode. Optional: `mask(p, s, b, mask)` clears illegal choices in
+    mask [B, A, M] (True on entry); `living(p, s, b, alive)` clears agents that left in alive [B, A] (True on entry);
+    `overview(p, s, b, state)` fills the global state [B, S] named by `state_table`, which is otherwise all observations
+    in a row; `balance(p, s, b, residual)` fills residual [B, Q] named by `audit`, each of which must be 0 on every step.
+    """
+
+    name: str
+    version: int
+    params: type[Params]
+    state: type
+    roles: Callable[[Any], tuple[Role, ...]]
+    begin: Rule
+    step: Rule
+    observe: Rule
+    measure: Rule
+    metrics: Table
+    reward: Mapping[str, Component] = field(default_factory=lambda: {"reward": Component()})
+    cost: Table = field(default_factory=dict)
+    mask: Rule | None = None
+    living: Rule | None = None
+    overview: Rule | None = None
+    state_table: Table = field(default_factory=dict)
+    balance: Rule | None = None
+    audit: tuple[str, ...] = ()
+    baselines: Mapping[str, Baseline] = field(default_factory=dict)
+    naive: str = "random"
+    reference: Callable[[Any], str] | None = None
+    known: Callable[[Any], Mapping[str, float]] | None = None
+    action_grid: Callable[[Any], Mapping[str, npt.NDArray[Any]]] | None = None
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    citation: str = ""
+
+    def __post_init__(self) -> None:
+        reserved = set(HEAD) & set(self.state_fields())
+        if reserved:
+            raise UserError(f"state {self.state.__name__} of game {self.name!r}: fields {sorted(reserved)} are the driver's")
+        if (self.overview is None) != (not self.state_table) or (self.balance is None) != (not self.audit):
+            raise UserError(f"game {self.name!r}: overview goes with state_table, balance with audit")
+
+    def state_fields(self) -> dict[str, tuple[np.dtype[Any], tuple[str | int, ...]]]:
+        """Field -> dtype and dims, read from the annotations and defaults of the state's NamedTuple."""
+        hints = get_type_hints(self.state)
+        dims = getattr(self.state, "_field_defaults", {})
+        missing = [f for f in hints if f not in dims]
+        if missing:
+            raise UserError(f"state of game {self.name!r}: field {missing[0]!r} lacks its shape, write `= array(...)`")
+        return {f: (np.dtype(get_args(get_args(h)[1])[0]), dims[f]) for f, h in hints.items()}
+
+    def make_params(self, preset: str | None = None, **given: Any) -> Params:
+        """Parameters: the preset's where one is named, then those given. Unknown names and values are refused by name."""
+        if preset and preset not in self.presets:
+            raise UserError(f"{self.name}.preset = {preset!r}: legal are {', '.join(self.presets) or 'none, this game has no presets'}")
+        return self.params.build({**(self.presets[preset] if preset else {}), **given})
+
+
+def bounds(table: ActionTable | Table) -> tuple[F8, F8]:
+    """(low [N], high [N]) of a table's columns."""
+    columns = table.values()
+    return np.array([c.low for c in columns], np.float64), np.array([c.high for c in columns], np.float64)
+
+
+__all__ = [
+    "B1", "F4", "F8", "I8", "RUNNING", "TERMINATED", "TRUNCATED", "U8", "ActionTable", "Baseline", "Column", "Component",
+    "Discrete", "Game", "Params", "Role", "Rule", "Table", "array", "bounds", "index", "inf",
+]  # fmt: skip

@@ -1,0 +1,92 @@
+"""Randomness that is addressed, not consumed: a draw is a hash of (key of the copy, episode, tick, purpose, i).
+
+So copy b replays alone at any batch size and thread count, a counterfactual action meets the same draws, and what
+happens at tick t cannot depend on how often somebody drew before. The hash is SplitMix64 (Steele, Lea and Flood
+2014, "Fast splittable pseudorandom number generators"): its finaliser over each part of the address, then its
+sequence over i.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+U = np.uint64
+GAMMA, BY_EPISODE, BY_TICK, BY_PURPOSE = U(0x9E3779B97F4A7C15), U(0xD6E8FEB86659FD93), U(0xA0761D6478BD642F), U(0xD1B54A32D192ED03)
+FIRST, SECOND = U(0xBF58476D1CE4E5B9), U(0x94D049BB133111EB)
+S30, S27, S31, S11 = U(30), U(27), U(31), U(11)
+UNIT = 1.0 / (1 << 53)
+TWO_PI = 2.0 * math.pi
+
+
+@njit(inline="always")
+def mix(x):
+    """SplitMix64's finaliser, a bijection of 64-bit words."""
+    x = (x ^ (x >> S30)) * FIRST
+    x = (x ^ (x >> S27)) * SECOND
+    return x ^ (x >> S31)
+
+
+@njit(inline="always")
+def stream_at(s, b, t, purpose):
+    """The stream of copy b for `purpose` at tick t of its present episode: read it with `draw`."""
+    of_episode = mix(s.key[b] + U(s.episode[b]) * BY_EPISODE)
+    return mix(mix(of_episode + U(t) * BY_TICK) + U(purpose) * BY_PURPOSE)
+
+
+@njit(inline="always")
+def stream(s, b, purpose):
+    """The stream of copy b for `purpose` at the present tick."""
+    return stream_at(s, b, s.t[b], purpose)
+
+
+@njit(inline="always")
+def bits(stream, i):
+    """64 random bits: word i of the stream."""
+    return mix(stream + (U(i) + U(1)) * GAMMA)
+
+
+@njit(inline="always")
+def draw(stream, i):
+    """Uniform on [0, 1), 53 bits: number i of the stream."""
+    return (bits(stream, i) >> S11) * UNIT
+
+
+@njit(inline="always")
+def uniform(s, b, purpose, i):
+    """Uniform on [0, 1): number i of copy b for `purpose` at the present tick."""
+    return draw(stream(s, b, purpose), i)
+
+
+@njit(inline="always")
+def gaussian(stream, i):
+    """Standard normal by Box and Muller (1958) from numbers 2i and 2i + 1 of the stream."""
+    radius = math.sqrt(-2.0 * math.log(1.0 - draw(stream, 2 * i)))
+    return radius * math.cos(TWO_PI * draw(stream, 2 * i + 1))
+
+
+@njit(inline="always")
+def normal(s, b, purpose, i):
+    """Standard normal: number i of copy b for `purpose` at the present tick."""
+    return gaussian(stream(s, b, purpose), i)
+
+
+def keys(seed: int, first: int, count: int) -> npt.NDArray[np.uint64]:
+    """Keys of copies first .. first + count - 1 of a run with this seed, [count]."""
+    copies = np.arange(first, first + count, dtype=np.uint64)
+    with np.errstate(over="ignore"):
+        word: Any = mix.py_func if hasattr(mix, "py_func") else mix
+        root = word(np.full(count, seed % (1 << 64), np.uint64) + GAMMA)
+        return np.asarray(word(root + (copies + U(1)) * GAMMA), np.uint64)
+
+
+def derive(seed: int, purpose: str) -> int:
+    """A seed for another purpose (evaluation, best response) that shares no key with `seed`'s own copies."""
+    with np.errstate(over="ignore"):
+        word: Any = mix.py_func if hasattr(mix, "py_func") else mix
+        return int(word(word(np.array([seed % (1 << 64)], np.uint64) + GAMMA) ^ U(zlib.crc32(purpose.encode())))[0] >> U(1))
