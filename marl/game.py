@@ -36,15 +36,18 @@ Rule = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Column:
-    """A continuous quantity in [low, high], in `unit`."""
+    """A continuous quantity in [low, high], in `unit`. An action column may be spread by "log" instead of "linear" scale."""
 
     low: float
     high: float
     unit: str = ""
+    scale: str = "linear"
 
     def __post_init__(self) -> None:
         if not self.low < self.high:
             raise UserError(f"Column low={self.low} high={self.high}: low must be below high")
+        if self.scale not in ("linear", "log") or (self.scale == "log" and self.low <= 0):
+            raise UserError(f"Column scale={self.scale!r} low={self.low}: legal are linear, and log for a low above 0")
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,10 @@ class Game:
     mask [B, A, M] (True on entry); `living(p, s, b, alive)` clears agents that left in alive [B, A] (True on entry);
     `overview(p, s, b, state)` fills the global state [B, S] named by `state_table`, which is otherwise all observations
     in a row; `balance(p, s, b, residual)` fills residual [B, Q] named by `audit`, each of which must be 0 on every step.
+
+    `reference(params)` names the baseline that scores are relative to, `naive` the one that scores 0. `known(params)`
+    gives closed-form values by name, `trials(params)` named settings that an evaluation reports (a held-out file, say;
+    the training's own setting where there is none). `action_grid(params)` maps a role to [K, U] rows of actions.
     """
 
     name: str
@@ -146,6 +153,7 @@ class Game:
     naive: str = "random"
     reference: Callable[[Any], str] | None = None
     known: Callable[[Any], Mapping[str, float]] | None = None
+    trials: Callable[[Any], Mapping[str, Params]] | None = None
     action_grid: Callable[[Any], Mapping[str, npt.NDArray[Any]]] | None = None
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     citation: str = ""
