@@ -94,7 +94,8 @@ def _resampled(statistic: Statistic, groups: list[F8], draws: int, random: np.ra
     return np.concatenate(found)
 
 
-def _ends(confidence: float) -> tuple[float, float]:
+def ends(confidence: float) -> tuple[float, float]:
+    """Percentiles of the two ends of an equal-tailed interval."""
     if not 0.0 < confidence < 1.0:
         raise UserError(f"confidence = {confidence}: legal range is (0, 1)")
     return 50.0 * (1.0 - confidence), 50.0 * (1.0 + confidence)
@@ -113,7 +114,7 @@ def bootstrap(
     if draws < 1:
         raise UserError(f"draws = {draws}: legal are whole numbers from 1")
     random = np.random.default_rng(seed)
-    low, high = np.percentile(_resampled(statistic, groups, draws, random), _ends(confidence), axis=0)
+    low, high = np.percentile(_resampled(statistic, groups, draws, random), ends(confidence), axis=0)
     return Band(np.asarray(statistic(*groups)), low, high)
 
 
@@ -134,12 +135,19 @@ def paired_difference(
     return interval(mean, first - second, seed=seed, draws=draws, confidence=confidence, name=name)
 
 
+def joint_means(rows: F8, draws: int, random: np.random.Generator) -> F8:
+    """Column means of resamples of whole rows, [N, W] -> [draws, W]: columns that belong together stay together."""
+    step = max(1, CHUNK // rows.size)
+    counts = [min(step, draws - low) for low in range(0, draws, step)]
+    return np.concatenate([rows[random.integers(0, len(rows), (count, len(rows)))].mean(1) for count in counts])
+
+
 def student_interval(x: npt.ArrayLike, *, confidence: float = 0.95, name: str = "scores") -> Interval:
     """Mean of x [N] and its Student interval, mean ± t s / sqrt(N): for few seeds, where a bootstrap is too narrow."""
     values = table(x, name)
     if values.shape[1] != 1 or len(values) < 2:
         raise UserError(f"{name} has shape {np.shape(x)}: [runs] with at least 2 runs is expected")
-    _ends(confidence)
+    ends(confidence)
     centre = float(values.mean())
     half = student_quantile(confidence, len(values) - 1) * float(values.std(ddof=1)) / math.sqrt(len(values))
     return Interval(centre, centre - half, centre + half)
