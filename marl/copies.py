@@ -98,6 +98,8 @@ class Copies(ABC):
     n_envs: int
     metric_names: tuple[str, ...]
     roles: tuple[Role, ...]
+    masked: bool = False
+    """Whether the game masks choices: `action_mask` is then worth showing to a policy."""
 
     def _allocate(
         self,
