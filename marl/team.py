@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -185,11 +185,18 @@ class Team(Algorithm):
         return OnPolicyTrainer(self, params) if self.on_policy else OffPolicyTrainer(self, params)
 
     def update(self, buffer: Any, **how: Any) -> TrainingStats:
-        """Each part's own `update` on its own buffer; none before `warm_up` rows a part are there."""
+        """Each part's own `update` on its own buffer; none before `warm_up` rows a part are there.
+
+        On-policy, `batch_size=None` makes `learner.minibatches` of a part's rows, however many lanes it has.
+        """
         if min(len(b) for b in buffer.values()) < self.warm_up:
             return TrainingStats()
-        learners: Mapping[str, Any] = dict(self.learners.items())
-        return MapTrainingStats({name: learner.update(buffer[name], **how) for name, learner in learners.items()})
+        stats = {}
+        for name, learner in self.learners.items():
+            own, algorithm = buffer[name], cast(Any, learner)
+            size = {"batch_size": -(-len(own) // algorithm.minibatches)} if how.get("batch_size", 0) is None else {}
+            stats[name] = algorithm.update(own, **{**how, **size})
+        return MapTrainingStats(stats)
 
     def state_dict(self, *_: Any, **__: Any) -> dict[str, Any]:
         """Part -> networks, optimisers, and what Tianshou's own state_dict leaves out."""
