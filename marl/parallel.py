@@ -2,101 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Mapping
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pettingzoo import ParallelEnv
 
-from marl import spaces
-from marl.copies import Group
+from marl import picture, spaces
 from marl.errors import UserError
-from marl.game import F4, TERMINATED, TRUNCATED, Discrete, Game
+from marl.game import F4, TERMINATED, TRUNCATED, Game
+from marl.picture import Card, Gauge
+from marl.seats import Seats
 from marl.vector import VectorGame
 
 RENDER_MODES = ("rgb_array", "ansi", "human")
-
-
-class Seats:
-    """The agents of one group that act: how their actions are read into the rows of action [A, U]."""
-
-    def __init__(self, group: Group, agents: tuple[str, ...], action: npt.NDArray[Any], flatten: bool) -> None:
-        self.group, self.form = group, spaces.form(group.action, flatten)
-        self.names = list(agents[group.lo : group.hi])
-        self.rows: list[int] = list(range(group.lo, group.hi))
-        self.low, self.high = spaces.narrow(group.action)
-        largest = np.finfo(np.float32).max
-        self._low, self._high = np.maximum(self.low, -largest), np.minimum(self.high, largest)
-        self._whole = self.form in ("discrete", "choices")
-        self._choice = np.array([isinstance(c, Discrete) for c in group.action.values()])
-        self._block: npt.NDArray[Any] = action[group.lo : group.hi, : group.action_width]
-        self._target: npt.NDArray[Any] | None = self._block[:, 0] if self.form == "discrete" else self._block
-        self._shape = self._target.shape
-
-    def keep(self, alive: npt.NDArray[np.bool_]) -> None:
-        """Leave only the agents for which alive [A] holds."""
-        kept = [(n, r) for n, r in zip(self.names, self.rows) if alive[r]]
-        self.names, self.rows = [n for n, _ in kept], [r for _, r in kept]
-        self._target = None
-        self._shape = (len(kept),) if self.form == "discrete" else (len(kept), self.group.action_width)
-
-    def read(self, actions: Mapping[str, Any]) -> bool:
-        """Write the agents' actions into their rows; False where one is missing or outside its space."""
-        try:
-            if self.form == "named":
-                given = np.array([[_number(actions[n][c]) for c in self.group.action] for n in self.names]).reshape(self._shape)
-            else:
-                given = np.array([actions[n] for n in self.names])
-        except (KeyError, TypeError, ValueError, IndexError):
-            return False
-        if given.shape != self._shape or given.dtype.kind not in "fiub":
-            return bool(self.names == [])
-        if not ((given >= self._low) & (given <= self._high)).all():
-            return False
-        if given.dtype.kind == "f" and self._whole and not (given == np.floor(given)).all():
-            return False
-        if self.form == "named" and not (given[:, self._choice] == np.floor(given[:, self._choice])).all():
-            return False
-        if self._target is not None:
-            self._target[...] = given
-        else:
-            self._block[[r - self.group.lo for r in self.rows]] = given.reshape(-1, self.group.action_width)
-        return True
-
-    def fault(self, agent: str, given: Any) -> str | None:
-        """What is wrong with one agent's action, None where nothing is."""
-        names = list(self.group.action)
-        if self.form == "named":
-            if not isinstance(given, Mapping):
-                return f"action of {agent} = {given!r}: a dict is expected, with the columns {', '.join(names)}"
-            wrong = sorted(set(given) ^ set(names))
-            if wrong:
-                return f"action of {agent}, column {wrong[0]!r}: {'missing' if wrong[0] in names else 'unknown'}, legal are {', '.join(names)}"
-            values = [(n, np.asarray(given[n])) for n in names]
-        else:
-            whole, shape = np.asarray(given, None), self._shape[1:]
-            if whole.shape != shape or whole.dtype == object:
-                return f"action of {agent} = {given!r} has shape {whole.shape}: expected {shape} for {', '.join(names)}"
-            values = list(zip(names, whole.reshape(-1)))
-        return next((text for u, (n, v) in enumerate(values) if (text := self._column_fault(agent, u, n, np.asarray(v)))), None)
-
-    def _column_fault(self, agent: str, u: int, name: str, value: npt.NDArray[Any]) -> str | None:
-        column, where = self.group.action[name], f"action of {agent}, column {name!r}"
-        unit = f" {column.unit}" if not isinstance(column, Discrete) and column.unit else ""
-        choice = isinstance(column, Discrete) and self.form != "box"
-        legal = f"legal are whole numbers 0 to {column.high:g}" if choice else f"legal range is [{self.low[u]:g}, {self.high[u]:g}]"
-        if value.size != 1 or value.dtype.kind not in "fiub":
-            return f"{where} = {value.tolist()!r}: one number is expected, {legal}"
-        number = value.reshape(-1)[0]
-        if not self._low[u] <= number <= self._high[u] or (choice and number != np.floor(number)):
-            return f"{where} = {float(number):g}{unit}: {legal}"
-        return None
-
-
-def _number(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else value
 
 
 class ParallelGame(ParallelEnv):  # type: ignore[misc]
@@ -229,6 +152,8 @@ class ParallelGame(ParallelEnv):  # type: ignore[misc]
         """Why a step is refused."""
         if not self.agents:
             return f"step of {self.game.name} {'after the end of an episode' if self._seeded else 'before reset'}: call reset() first"
+        if not isinstance(actions, Mapping):
+            return f"actions of {self.game.name} = {actions!r}: a dict from agent to action is expected"
         for agent in actions:
             if agent not in self.agents:
                 known = "left the episode" if agent in self._role_of else "no such agent"
@@ -246,8 +171,31 @@ class ParallelGame(ParallelEnv):  # type: ignore[misc]
         return (self.copies.final_state if self._over else self.copies.state)[0].copy()
 
     def render(self) -> Any:
-        """The present tick as a picture [H, W, 3] u8 ("rgb_array"), as text ("ansi") or printed ("human")."""
-        return None
+        """The present tick as a picture [H, W, 3] u8 ("rgb_array"), as text ("ansi"), printed ("human"), or None."""
+        if self.render_mode is None:
+            return None
+        if not self._seeded:
+            raise UserError(f"render of {self.game.name} before reset: call reset() first")
+        ends = {TERMINATED: "   terminated", TRUNCATED: "   truncated"}
+        end = ends[self.copies.status.item(0)] if self._over else ""
+        episode = int(self.copies.world.episode[0]) - self._over
+        title, subtitle = self.game.name, f"episode {episode}   tick {self.tick}{end}"
+        if self.render_mode == "rgb_array":
+            return picture.draw(title, subtitle, self._cards())
+        text = picture.write(title, subtitle, self._cards())
+        return text if self.render_mode == "ansi" else print(text)
+
+    def _cards(self) -> list[Card]:
+        copies = self.copies
+        obs = (copies.final_obs if self._over else copies.obs)[0]
+        acting = set(self.possible_agents if self._over and self._everyone else [n for s in self._seats for n in s.names])
+        cards = []
+        for row, (name, group) in enumerate(self._role_of.items()):
+            seen = [Gauge(n, float(v), c) for (n, c), v in zip(group.observation.items(), obs[row])]
+            did = copies.action[0, row] if self.tick else repeat(math.nan)
+            done = [Gauge(n, float(v), c) for (n, c), v in zip(group.action.items(), did)]
+            cards.append(Card(name, seen, done, copies.reward.item(0, row) if self.tick else 0.0, name in acting))
+        return cards
 
     def close(self) -> None:
         """Nothing is held open."""
