@@ -105,6 +105,8 @@ class Copies(ABC):
     n_envs: int
     metric_names: tuple[str, ...]
     roles: tuple[Role, ...]
+    masked: bool = False
+    """Whether the game masks choices: `action_mask` is then worth showing to a policy."""
     _begun = False
 
     def _allocate(

@@ -37,7 +37,7 @@ class VectorGame(Copies):
         preset: str | None = None,
         **given: Any,
     ) -> None:
-        self.game, self.name = game, game.name
+        self.game, self.name, self.masked = game, game.name, game.mask is not None
         if params is not None and (given or preset):
             raise UserError(f"{game.name}: give params or parameters by name, not both")
         self.params = params if params is not None else game.make_params(preset, **given)
