@@ -10,7 +10,6 @@ from marl.game import Game
 
 if TYPE_CHECKING:
     from marl.parallel import ParallelGame
-
     from marl.vector import VectorGame
 
 GAMES: dict[str, Game] = {"auction": AUCTION}
