@@ -57,8 +57,7 @@ def settings_schema(name: str, settings: type) -> type:
     """Schema of `algorithm`: the settings, and the name."""
     hints = get_type_hints(settings)
     copied = [
-        (f.name, hints[f.name], field(default=f.default, default_factory=f.default_factory, metadata=f.metadata))
-        for f in fields(settings)
+        (f.name, hints[f.name], field(default=f.default, default_factory=f.default_factory, metadata=f.metadata)) for f in fields(settings)
     ]
     return make_dataclass(f"{name}_algorithm", [("name", str, field(default=name)), *copied])
 

@@ -80,7 +80,7 @@ def assert_equal_runs(one: Path, other: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(ALGORITHMS))
 def test_killed_and_resumed_equals_never_killed(name: str, tmp_path: Path) -> None:
-    """Five kills at random moments, every resume under another seed on the command line; the first kill comes before a checkpoint may exist."""
+    """Five kills at random moments, every resume under another seed on the command line."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     for folder in (whole, broken):
         folder.mkdir()
