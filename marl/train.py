@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from tianshou.algorithm.algorithm_base import Policy
 from tianshou.trainer import OffPolicyTrainerParams, OnPolicyTrainerParams
 from tianshou.utils.logger.logger_base import LazyLogger
 
@@ -191,7 +192,7 @@ class Run:
         random.seed(self.seed)
         self._copies = self._make(self._stage_params(), self.n_envs)
         plan = self._plan(self._copies)
-        frozen = {n: scripted(self._copies, p, str(self._rivals), self.seed) for n, p in plan.items() if n.endswith("_rivals")}
+        frozen = self._frozen(plan)
         learners = {n: self._algorithm(self.settings, p, self._updates()).to(self._device) for n, p in plan.items() if n not in frozen}
         self.team = Team(plan, learners, frozen, warm_up=getattr(self.settings, "warm_up", 0))
         self._buffers = self._make_buffers()
@@ -212,6 +213,10 @@ class Run:
 
     def _plan(self, copies: Copies) -> dict[str, Part]:
         return parts(copies, self.settings.sharing, None if self._rivals is None else 1)
+
+    def _frozen(self, plan: Mapping[str, Part]) -> dict[str, Policy]:
+        """Policies of the parts that do not learn."""
+        return {n: scripted(self._copies, p, str(self._rivals), self.seed) for n, p in plan.items() if n.endswith("_rivals")}
 
     def _stage_params(self) -> Mapping[str, Any]:
         return {} if self._curriculum is None else self._curriculum.params
