@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import algorithms
@@ -90,8 +90,7 @@ def curriculum_of(setup: Setup) -> curricula.Curriculum | None:
         return None
     if setup.game is None or setup.params is None:
         raise UserError(f"curriculum = {name!r}: stages change a game's parameters, a foreign environment has none")
-    given = {key: value for key, value in setup.config["env"].items() if key in setup.params.__dataclass_fields__}
-    return curricula.load(name, curricula.same_columns(setup.game, given))
+    return curricula.load(name, curricula.same_columns(setup.game, asdict(setup.params)))  # type: ignore[call-overload]
 
 
 def run_of(setup: Setup, folder: RunFolder, trackers: Sequence[Tracker], watch: Callable[[Progress], None]) -> Run:
