@@ -21,6 +21,7 @@ from tianshou.trainer import OffPolicyTrainerParams, OnPolicyTrainerParams
 from tianshou.utils.logger.logger_base import LazyLogger
 
 from marl import checkpoint
+from marl.actor import Actor
 from marl.collect import LaneCollector
 from marl.copies import Copies
 from marl.errors import UserError
@@ -113,7 +114,7 @@ class _Counters(LazyLogger):
 class Run:
     """One run in `folder`. `algorithm` is made as `algorithm(settings, part, updates)` for every part that learns.
 
-    `rivals` names the baseline that all agents but the first of each role play; without it all learn. Call `start` or
+    `sharing` (all, group, none) says who shares parameters; `rivals` names the baseline that all agents but the first of each role play; without it all learn. Call `start` or
     `resume`, then `run`.
     """
 
@@ -127,6 +128,7 @@ class Run:
         seed: int,
         n_envs: int,
         folder: Path,
+        sharing: str = "group",
         rivals: str | None = None,
         trackers: Sequence[Tracker] = (),
         curriculum: Curriculum | None = None,
@@ -134,7 +136,7 @@ class Run:
         watch: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self._make, self._algorithm, self.settings, self.schedule = make, algorithm, settings, schedule
-        self.seed, self.n_envs, self.folder, self._rivals = seed, n_envs, folder, rivals
+        self.seed, self.n_envs, self.folder, self._rivals, self._sharing = seed, n_envs, folder, rivals, sharing
         self._curriculum, self._device, self._watch = curriculum, device, watch
         self._trackers = tuple(trackers)
         self._best, self._best_at, self._best_steps = -float("inf"), 0, 0
@@ -171,6 +173,24 @@ class Run:
         self._timings = TimingsLog(self.folder / "timings.jsonl")
         self._restore(saved)
 
+    def load(self, name: str = "best.pt") -> int:
+        """Make the policies of a checkpoint in the folder, to evaluate or to act with; returns its env steps."""
+        saved = checkpoint.load(self.folder / name)
+        self.seed = saved["seed"]
+        if self._curriculum is not None:
+            self._curriculum.load_state_dict(saved["curriculum"])
+        self._build()
+        self.team.load_state_dict(saved["team"])
+        return int(saved["trainer"][1])
+
+    def judge(self, episodes: int) -> Verdict:
+        """Evaluate the present policies, and every baseline beside them, on `episodes` episodes of the run's evaluation seeds."""
+        return self._make_judge(episodes).verdict(self.policies, baselines=True)
+
+    def actor(self) -> Actor:
+        """The present policies as something that acts."""
+        return Actor(self._copies, self.plan, self.policies)
+
     def _restore(self, saved: Mapping[str, Any]) -> None:
         self.team.load_state_dict(saved["team"])
         for name, buffer in self._buffers.items():
@@ -199,7 +219,7 @@ class Run:
         self._collector = LaneCollector(self.team, self._copies, self._buffers, self.seed, self._device)
         self._counters = _Counters()
         self._trainer = self.team.create_trainer(self._trainer_params())
-        self._judge = self._make_judge()
+        self._judge = self._make_judge(self.schedule.evaluation_episodes)
 
     @property
     def plan(self) -> dict[str, Part]:
@@ -212,7 +232,7 @@ class Run:
         return {name: self.team.member(name) for name in self.team.plan}
 
     def _plan(self, copies: Copies) -> dict[str, Part]:
-        return parts(copies, self.settings.sharing, None if self._rivals is None else 1)
+        return parts(copies, self._sharing, None if self._rivals is None else 1)
 
     def _frozen(self, plan: Mapping[str, Part]) -> dict[str, Policy]:
         """Policies of the parts that do not learn."""
@@ -264,11 +284,9 @@ class Run:
         share = self.settings.updates / (self.settings.rollout * self.n_envs)
         return OffPolicyTrainerParams(**shared, batch_size=self.settings.batch, update_step_num_gradient_steps_per_sample=share)
 
-    def _make_judge(self) -> Judge:
+    def _make_judge(self, episodes: int) -> Judge:
         stage = dict(self._stage_params())
-        return Judge(
-            lambda n: self._make(stage, n), self.plan, self.schedule.evaluation_episodes, self.seed, trained_focal=self._rivals is not None
-        )
+        return Judge(lambda n: self._make(stage, n), self.plan, episodes, self.seed, trained_focal=self._rivals is not None)
 
     def run(self) -> Outcome:
         """Train to the end of the schedule. What was computed stays on disk whatever happens."""
@@ -326,7 +344,7 @@ class Run:
         value = verdict.score if verdict.score is not None else float(verdict.evaluation.by_episode.mean())
         if value > self._best or self.done == 0:
             self._best, self._best_at, self._best_steps = value, self.done, self._trainer._env_step
-            checkpoint.save(self.folder / "best.pt", {"team": self.team.state_dict(), "step": self._best_steps, "value": value})
+            checkpoint.save(self.folder / "best.pt", self._identity())
         if self.schedule.patience and self.done - self._best_at >= self.schedule.patience and not self._ended:
             self._ended = f"no better evaluation for {self.done - self._best_at} {self.schedule.unit}"
         return self._curriculum is not None and not self._ended and self._curriculum.observe(self._trainer._env_step, value)
@@ -344,30 +362,35 @@ class Run:
         self._collector.attach(self._copies)
         self._collector.buffer = self._buffers = self._make_buffers()
         self._copies.reset(seed_of(self.seed, f"stage at {self._trainer._env_step}"))
-        self._judge = self._make_judge()
+        self._judge = self._make_judge(self.schedule.evaluation_episodes)
         self._best, self._best_at = -float("inf"), self.done
 
     def _save(self) -> None:
         self._saved = self.done // self.schedule.checkpoint_every
         generators = {n: p.generator.bit_generator.state for n, p in self.policies.items() if hasattr(p, "generator")}
         covered = self._log.state_dict()
-        content = {
-            "seed": self.seed,
-            "team": self.team.state_dict(),
+        content = self._identity() | {
             "buffers": {name: buffer.state_dict() for name, buffer in self._buffers.items()},
             "copies": self._copies.state_dict(),
             "collector": self._collector.state_dict(),
             "scripted": generators,
             "counters": [self._best, self._best_at, self._best_steps, self._episodes, self._evaluated, self._saved],
             "ended": self._ended,
-            "trainer": [self._trainer._epoch, self._trainer._env_step, self._trainer._current_update_step],
-            "curriculum": None if self._curriculum is None else self._curriculum.state_dict(),
             "log": covered,
             "random": checkpoint.random_states(),
         }
         checkpoint.save(self.folder / "last.pt", content)
         self._log.release(covered["offset"])
         self._keep(content)
+
+    def _identity(self) -> dict[str, Any]:
+        """What policies are: who they are, and when."""
+        return {
+            "seed": self.seed,
+            "team": self.team.state_dict(),
+            "curriculum": None if self._curriculum is None else self._curriculum.state_dict(),
+            "trainer": [self._trainer._epoch, self._trainer._env_step, self._trainer._current_update_step],
+        }
 
     def _keep(self, content: Mapping[str, Any]) -> None:
         if not self.schedule.keep:
