@@ -31,14 +31,18 @@ class Setup:
 
 def compose(overrides: Sequence[str]) -> Setup:
     """The run that `key=value` overrides describe. Raises UserError."""
+    return resolve(composed(overrides))
+
+
+def composed(overrides: Sequence[str], hydra: bool = False) -> Any:
+    """The typed configuration as Hydra composes it, nulls and references still in it; with its own node if asked. Raises UserError."""
     from hydra import compose as hydra_compose
 
     with session():
         try:
-            config = hydra_compose("train", overrides=accepted(overrides))
+            return hydra_compose("train", overrides=accepted(overrides), return_hydra_config=hydra)
         except Exception as error:
             raise refused(error) from error
-    return resolve(config)
 
 
 def refused(error: Exception) -> Exception:

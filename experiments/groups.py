@@ -5,11 +5,11 @@ A key of `env` is null where the preset's value, or else the declared default, i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
 from typing import Any, Optional, get_type_hints
 
 from algorithms import ALGORITHMS, settings_of
+from curricula import CURRICULA
 from envs import GAMES
 from experiments.schema import Tracker, TrainConfig
 from marl.errors import UserError
@@ -34,7 +34,9 @@ class ForeignEnv:
 
 
 @dataclass
-class NoCurriculum:
+class Stages:
+    """A curriculum by name; null: the game stays as it is."""
+
     name: str | None = None
 
 
@@ -73,7 +75,9 @@ def register() -> None:
     store.store(group="env", name="pettingzoo", node=ForeignEnv)
     for name in ALGORITHMS:
         store.store(group="algorithm", name=name, node=settings_schema(name, settings_of(name)))
-    store.store(group="curriculum", name="none", node=NoCurriculum)
+    store.store(group="curriculum", name="none", node=Stages())
+    for name in CURRICULA:
+        store.store(group="curriculum", name=name, node=Stages(name))
     for name, kinds in TRACKERS.items():
         store.store(group="tracker", name=name, node=Tracker(kinds=list(kinds)))
 
@@ -83,11 +87,3 @@ def build_settings(name: str, values: dict[str, Any]) -> Any:
     settings = settings_of(name)(**{key: value for key, value in values.items() if key != "name"})
     settings.check()
     return settings
-
-
-def options(group: str) -> Sequence[str]:
-    """Choices of a config group."""
-    legal: dict[str, Sequence[str]] = {
-        "env": [*GAMES, "pettingzoo"], "algorithm": list(ALGORITHMS), "curriculum": ["none"], "tracker": list(TRACKERS),
-    }  # fmt: skip
-    return legal[group]

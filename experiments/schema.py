@@ -37,12 +37,12 @@ class Evaluation:
 @dataclass
 class Checkpoint:
     every: int | None = maybe(1, COUNT, "steps or episodes", "between checkpoints; null: with every evaluation")
-    keep: int = param(1, 1, 1000, "files", "newest checkpoints that stay")
+    keep: int = param(0, 0, 1000, "files", "numbered checkpoints that stay beside last.pt and best.pt")
 
 
 @dataclass
 class EarlyStopping:
-    patience: int | None = maybe(1, COUNT, "steps or episodes", "without a better evaluation before the run ends; null: never")
+    patience: int = param(0, 0, COUNT, "steps or episodes", "without a better evaluation before the run ends; 0: never")
 
 
 @dataclass
@@ -60,13 +60,12 @@ class Tracker:
 class TrainConfig:
     env: Any = field(default="???", metadata={"limits": Limits(help="the game, env.* its parameters")})
     algorithm: Any = field(default="???", metadata={"limits": Limits(help="the learner, algorithm.* its settings")})
-    curriculum: Any = field(default="???", metadata={"limits": Limits(help="stages of the game, or none")})
+    curriculum: Any = field(default="???", metadata={"limits": Limits(help="the stages of the game")})
     tracker: Tracker = field(default_factory=Tracker)
     seed: int = param(0, 0, 2**53, "", "of every random number of the run")
-    n_envs: int = param(64, 1, 1_000_000, "copies", "stepped together")
+    n_envs: int = param(64, 1, 1_000_000, "copies", "of the game, stepped together")
     total_steps: int | None = maybe(1, COUNT, "environment steps", "length of the run")
     total_episodes: int | None = maybe(1, COUNT, "episodes", "length of the run, instead of total_steps")
-    sharing: str = choice("group", ("all", "group", "none"), "who learns the same parameters")
     opponents: str | None = field(
         default=None, metadata={"limits": Limits(help="baseline that all but the first agent of every role follow; null: all learn")}
     )
