@@ -94,6 +94,7 @@ class IPPO(PPO):
 
     def __init__(self, s: settings.IPPO, part: Part, updates: int) -> None:
         s.check()
+        self.minibatches = s.minibatches
         actor = Actor(part, s.hidden, s.activation, s.log_std)
         super().__init__(
             policy=ActorPolicy(actor),

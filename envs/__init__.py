@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from envs.auction import AUCTION
 from marl.errors import UserError
 from marl.game import Game
 
 if TYPE_CHECKING:
     from marl.parallel import ParallelGame
-
     from marl.vector import VectorGame
 
-GAMES: dict[str, Game] = {}
+GAMES: dict[str, Game] = {"auction": AUCTION}
 
 
 def game(name: str) -> Game:

@@ -5,9 +5,9 @@ Tianshou's own multi-agent path pays only the last agent (tianshou#399, #1137); 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -139,10 +139,11 @@ def scripted(copies: Copies, part: Part, name: str, seed: int = 0) -> ScriptedPo
 
 
 class TeamPolicy(Policy):
-    """One policy a part; the flag of a training step reaches every member."""
+    """One policy a part; the flag of a training step reaches every member that learns, the others stay at their mode."""
 
-    def __init__(self, members: Mapping[str, Policy]) -> None:
+    def __init__(self, members: Mapping[str, Policy], learning: Collection[str]) -> None:
         super().__init__(action_space=spaces.Discrete(1), action_bound_method=None)
+        self._learning = frozenset(learning)
         self.members = nn.ModuleDict(members)
 
     _compile = staticmethod(LightPolicy._compile)
@@ -159,8 +160,8 @@ class TeamPolicy(Policy):
     @is_within_training_step.setter
     def is_within_training_step(self, value: bool) -> None:
         self._within = value
-        for member in (self._modules.get("members") or {}).values():
-            member.is_within_training_step = value
+        for name, member in (self._modules.get("members") or {}).items():
+            member.is_within_training_step = value and name in self._learning
 
 
 class Team(Algorithm):
@@ -170,7 +171,7 @@ class Team(Algorithm):
         if not learners:
             raise UserError("nobody learns: at least one part needs an algorithm")
         policies = {name: learners[name].policy if name in learners else frozen[name] for name in plan}
-        super().__init__(policy=TeamPolicy(policies))
+        super().__init__(policy=TeamPolicy(policies, learners))
         self.plan, self.warm_up = dict(plan), warm_up
         self.learners = nn.ModuleDict(learners)
         self.on_policy = all(isinstance(a, OnPolicyAlgorithm) for a in learners.values())
@@ -185,11 +186,18 @@ class Team(Algorithm):
         return OnPolicyTrainer(self, params) if self.on_policy else OffPolicyTrainer(self, params)
 
     def update(self, buffer: Any, **how: Any) -> TrainingStats:
-        """Each part's own `update` on its own buffer; none before `warm_up` rows a part are there."""
+        """Each part's own `update` on its own buffer; none before `warm_up` rows a part are there.
+
+        On-policy, `batch_size=None` makes `learner.minibatches` of a part's rows, however many lanes it has.
+        """
         if min(len(b) for b in buffer.values()) < self.warm_up:
             return TrainingStats()
-        learners: Mapping[str, Any] = dict(self.learners.items())
-        return MapTrainingStats({name: learner.update(buffer[name], **how) for name, learner in learners.items()})
+        stats = {}
+        for name, learner in self.learners.items():
+            own, algorithm = buffer[name], cast(Any, learner)
+            size = {"batch_size": -(-len(own) // algorithm.minibatches)} if how.get("batch_size", 0) is None else {}
+            stats[name] = algorithm.update(own, **{**how, **size})
+        return MapTrainingStats(stats)
 
     def state_dict(self, *_: Any, **__: Any) -> dict[str, Any]:
         """Part -> networks, optimisers, and what Tianshou's own state_dict leaves out."""

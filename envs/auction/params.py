@@ -1,0 +1,170 @@
+"""Parameters of the auction, what follows from them, and the tables that the rules read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import exp, inf, isinf, log
+from typing import Any, ClassVar
+
+import numpy as np
+
+from envs.auction.data import traffic_profile
+from envs.auction.laws import lognormal_quantiles, truthful_spend, uniform_quantiles
+from marl.errors import UserError
+from marl.game import F8, I8
+from marl.params import Params, choice, derived, param, text
+
+MODES = ("uniform_ipv", "asym_uniform", "pacing", "market")
+FORMATS = ("first", "second", "all_pay")
+LAWS = ("uniform", "lognormal", "lognormal_table")
+FIRST, SECOND, ALL_PAY = 0, 1, 2
+UNIFORM, LOGNORMAL, TABLE = 0, 1, 2
+MICRO = 1_000_000
+"""Micro-dollars of a dollar: the rules count money in whole micro-dollars."""
+
+UNLIMITED = 1 << 62
+"""Money of a bidder without a budget, micro-dollars; an episode cannot spend it (checked at construction)."""
+
+FARTHEST = 8.6
+"""Standard deviations that an exact normal draw cannot exceed: sqrt(-2 log 2^-53)."""
+
+
+@dataclass(frozen=True)
+class AuctionParams(Params):
+    TABLES: ClassVar[tuple[str, ...]] = ("auctions", "auctions_left", "sine", "cosine", "quantiles", "mean", "top")
+
+    n_agents: int = param(8, 1, 1024, "bidders")
+    horizon: int = param(24, 1, 10_000, "ticks", "one decision a tick; a tick is an hour of the traffic profile")
+    auctions_per_tick: int = param(32, 1, 100_000, "auctions", "mean over the horizon")
+    mode: str = choice("market", MODES, "known-answer modes have values in U[0, 1] $ (asym_uniform: U[0, w1] and U[0, w2])")
+    format: str = choice("second", FORMATS)
+    reserve: float = param(0.0, 0.0, 1e6, "$ per auction", "a bid below it is none")
+    budget: float = param(inf, 1e-6, inf, "$ per episode and agent", "inf: none, but budget_tightness in market and rho in pacing")
+    budget_tightness: float = param(0.5, 0.01, inf, "share of expected truthful spend", "market mode where budget is inf")
+    rho: float = param(1 / 24, 1e-6, 1.0, "$ per auction", "budget of mode pacing where budget is inf")
+    w1: float = param(1.0, 1e-3, 1e3, "$", "asym_uniform: highest value of bidder 0")
+    w2: float = param(2.0, 1e-3, 1e3, "$", "asym_uniform: highest value of bidder 1")
+    law: str = choice("lognormal_table", LAWS, "of values in market mode; the other modes are uniform")
+    value_mean: float = param(1.0, 1e-3, 1e4, "$", "market mode")
+    sigma: float = param(0.87, 0.01, 3.0, "sd of log value", "market mode; .87 as log-prices of iPinYou campaign 1458")
+    traffic: str = text("flat", "flat, or the path of a traffic file: region_id, dow, hour, traffic_share")
+    region: int = param(0, 0, 10**12, "region_id", "region of the traffic file")
+
+    def validate(self) -> None:
+        name = type(self).__name__
+        if self.mode == "pacing" and (self.n_agents != 1 or self.format != "second" or self.reserve > 0):
+            raise UserError(
+                f"{name}.mode = 'pacing' with n_agents = {self.n_agents}, format = {self.format!r}, reserve = {self.reserve} $:"
+                " legal are 1 bidder, format second and no reserve, as one learner meets a random price"
+            )
+        if self.mode == "asym_uniform" and self.n_agents != 2:
+            raise UserError(f"{name}.n_agents = {self.n_agents} bidders: legal in mode asym_uniform is 2")
+        if self.traffic != "flat" and self.auctions_per_tick == 1:
+            raise UserError(f"{name}.auctions_per_tick = 1 auction with traffic = {self.traffic!r}: legal with a profile is 2 or more")
+        self.profile()
+        most = 5.0 * MICRO * self.dearest * self.horizon * self.auctions_per_tick * self.n_agents
+        if most >= UNLIMITED:
+            raise UserError(
+                f"{name}: horizon x auctions_per_tick x n_agents x highest value = {most / MICRO:.3g} $ at stake:"
+                f" legal is up to {UNLIMITED / MICRO:.3g} $, make one of them smaller"
+            )
+
+    @property
+    def dearest(self) -> float:
+        """The highest value a bidder can have, $."""
+        if self.kind == UNIFORM:
+            return max(self.widths)
+        return self.value_mean * exp(FARTHEST * self.sigma)
+
+    @property
+    def widths(self) -> list[float]:
+        """Highest value of each bidder's uniform law, $; in market mode 2 value_mean, so that value_mean is the mean."""
+        if self.mode == "asym_uniform":
+            return [self.w1, self.w2]
+        return [2 * self.value_mean if self.mode == "market" else 1.0] * self.n_agents
+
+    @derived
+    def kind(self) -> int:
+        """Law of values: UNIFORM, LOGNORMAL or TABLE."""
+        return LAWS.index(self.law) if self.mode == "market" else UNIFORM
+
+    @derived
+    def rival(self) -> int:
+        """1 where a random price ~ U[0, 1] $ stands in for the rivals."""
+        return int(self.mode == "pacing")
+
+    @derived
+    def reserve_money(self) -> int:
+        """The reserve, micro-dollars."""
+        return round(self.reserve * MICRO)
+
+    @derived
+    def log_location(self) -> float:
+        """Mean of the logarithm of a lognormal value in micro-dollars."""
+        return log(self.value_mean * MICRO) - self.sigma**2 / 2
+
+    @derived
+    def purse(self) -> int:
+        """Budget of each bidder for the episode, micro-dollars; UNLIMITED where there is none."""
+        money = self.budget
+        if isinf(money) and self.mode == "pacing":
+            money = self.rho * self.horizon * self.auctions_per_tick
+        if isinf(money) and self.mode == "market":
+            money = self.budget_tightness * self.horizon * self.auctions_per_tick * self.truthful_spend
+        return UNLIMITED if money * MICRO >= UNLIMITED else max(1, round(money * MICRO))
+
+    @property
+    def limited(self) -> bool:
+        """Whether bidders have a budget."""
+        return self.purse < UNLIMITED
+
+    @property
+    def rate(self) -> float:
+        """Budget an auction, $; inf without one."""
+        return self.purse / MICRO / (self.horizon * self.auctions_per_tick) if self.limited else inf
+
+    def value_quantiles(self, agent: int = 0) -> F8:
+        """Quantile table [4096] of a bidder's value, $."""
+        return uniform_quantiles(self.widths[agent]) if self.kind == UNIFORM else lognormal_quantiles(self.value_mean, self.sigma)
+
+    @property
+    def truthful_spend(self) -> float:
+        """Expected spend of bidder 0 an auction where all bid their value, $; of symmetric bidders."""
+        return truthful_spend(self.value_quantiles(), self.n_agents, self.format, self.reserve)
+
+    def profile(self) -> F8:
+        """Share of the horizon's auctions at each tick [T]."""
+        if self.traffic == "flat":
+            return np.full(self.horizon, 1 / self.horizon)
+        week = traffic_profile(self.traffic, self.region)
+        shares = week[np.arange(self.horizon) % len(week)]
+        if shares.sum() <= 0:
+            raise UserError(f"{self.traffic}: region {self.region} has no traffic in the first {self.horizon} hours of the week")
+        return np.asarray(shares / shares.sum())
+
+    def schedule(self) -> I8:
+        """Auctions at each tick [T]: the profile in whole auctions whose sum is horizon x auctions_per_tick exactly."""
+        total = self.horizon * self.auctions_per_tick
+        if self.traffic == "flat":
+            return np.full(self.horizon, self.auctions_per_tick, np.int64)
+        return np.diff(np.rint(np.cumsum(self.profile()) * total), prepend=0.0).astype(np.int64)
+
+    def tables(self) -> Mapping[str, Any]:
+        """Per tick, with one row more for the end: auctions, share of auctions left, sine and cosine of the hour.
+
+        Per bidder, micro-dollars: mean value, and the top of the law (the mean again where it has no top).
+        """
+        schedule = np.append(self.schedule(), 0)
+        hour = 2 * np.pi * (np.arange(self.horizon + 1) % 24) / 24
+        width = MICRO * np.array(self.widths)
+        mean = width / 2 if self.kind == UNIFORM else np.full(self.n_agents, MICRO * self.value_mean)
+        return {
+            "auctions": schedule,
+            "auctions_left": np.append(1.0, 1 - np.cumsum(schedule[:-1]) / schedule.sum()),
+            "sine": np.sin(hour),
+            "cosine": np.cos(hour),
+            "quantiles": np.rint(MICRO * self.value_quantiles()).astype(np.int64),
+            "mean": mean,
+            "top": width if self.kind == UNIFORM else mean,
+        }

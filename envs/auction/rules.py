@@ -1,0 +1,265 @@
+"""Simultaneous bidders for one slot: first price, second price or all-pay, with hard budgets inside the tick.
+
+A tick is `auctions` sealed-bid auctions, one after the other in arrival order. A bidder's action is one multiplier
+for the tick, its bid in an auction the multiplier times its value there. A bid is capped at the money that its
+bidder has left (as in Balseiro and Gur 2019), so that nobody ever spends more than the budget; a bid below the
+reserve, or of nothing, is none. The highest bid wins, ties are broken uniformly by the seed. In second price the
+winner pays the next bid or the reserve, a lone bidder the reserve; in first price the winner pays its bid; in
+all-pay everybody who bids pays the own bid. Money is in whole micro-dollars.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from envs.auction.params import ALL_PAY, FIRST, MICRO, TABLE, UNIFORM, UNLIMITED
+from marl.compiled import rule
+from marl.game import F8, I8, RUNNING, TERMINATED, Column, Component, array, index, inf
+from marl.rng import draw, gaussian, stream
+
+VALUES, TIES, RIVALS = 0, 1, 2
+
+OBSERVATION = {
+    "time_left": Column(0, 1, "share of the horizon"),
+    "budget_left": Column(0, 1, "share of the budget, 1 without one"),
+    "spend_rate": Column(0, inf, "last tick's spend over the budget's share for its traffic, 0 without a budget"),
+    "pacing_error": Column(-1, 1, "budget_left less traffic_left, 0 without a budget"),
+    "last_multiplier": Column(0, 4, "multiplier of the last tick, 1 at first"),
+    "win_rate": Column(0, 1, "share of the last tick's auctions"),
+    "price_mean": Column(0, inf, "last tick's spend per win over the mean value"),
+    "value_mean": Column(0, inf, "last tick's mean value over the mean value"),
+    "value_cv": Column(0, inf, "last tick's standard deviation over mean of the values"),
+    "traffic_now": Column(0, inf, "auctions of the coming tick over their mean"),
+    "traffic_left": Column(0, 1, "share of the episode's auctions"),
+    "hour_sine": Column(-1, 1),
+    "hour_cosine": Column(-1, 1),
+    "own_scale": Column(0, 1, "own mean value over the highest bidder's"),
+}
+VALUE = Column(0, inf, "value of the coming auction over the top of its law, over its mean where it has no top")
+"""One more observation column, `value`, where a tick is one auction: then a bid may depend on the value."""
+
+LINEAR = {"multiplier": Column(0, 1.5, "bid over value")}
+LOGARITHMIC = {"multiplier": Column(0.1, 4, "bid over value", scale="log")}
+REWARD = {"profit": Component(1.0, "$ per auction"), "value": Component(0.0, "$ per auction"), "cost": Component(0.0, "$ per auction")}
+COST = {"budget_spent": Column(0, 1, "share of the budget"), "overpaid": Column(0, inf, "$ per auction paid above the value")}
+METRICS = {
+    "surplus": Column(-inf, inf, "$ per auction, the bidder's"),
+    "spend": Column(0, inf, "$ per auction, the bidder's"),
+    "value": Column(0, inf, "$ per auction, the bidder's"),
+    "revenue": Column(0, inf, "$ per auction, all bidders'"),
+    "revenue_share": Column(0, 1, "spend over revenue"),
+    "welfare": Column(0, inf, "$ per auction, value of whoever got the slot"),
+    "efficiency": Column(0, 1, "welfare over the highest values"),
+    "win_rate": Column(0, 1, "share of auctions"),
+    "budget_use": Column(0, 1, "share of the budget, 0 without one"),
+    "price": Column(0, inf, "$ spent per win"),
+    "multiplier": Column(0, 4, "mean over ticks"),
+}
+AUDIT = ("revenue", "budget", "surplus", "value", "wins", "overspend")
+obs_, cost_, reward_, metric_ = index(OBSERVATION), index(COST), index(REWARD), index(METRICS)
+WIDTH = len(OBSERVATION)
+
+
+class AuctionState(NamedTuple):
+    """Money in micro-dollars; what starts with `tick` is of the last tick, the rest of this episode."""
+
+    left: I8 = array("agents")  # [B, A]
+    spent: I8 = array("agents")  # [B, A]
+    won: I8 = array("agents")  # [B, A] value of what was won
+    surplus: I8 = array("agents")  # [B, A]
+    wins: I8 = array("agents")  # [B, A] auctions
+    multipliers: F8 = array("agents")  # [B, A] sum over ticks
+    last: F8 = array("agents")  # [B, A] multiplier of the last tick
+    tick_spent: I8 = array("agents")  # [B, A]
+    tick_won: I8 = array("agents")  # [B, A]
+    tick_wins: I8 = array("agents")  # [B, A] auctions
+    tick_overpaid: I8 = array("agents")  # [B, A]
+    tick_values: F8 = array("agents")  # [B, A] sum over auctions
+    tick_squares: F8 = array("agents")  # [B, A] squared micro-dollars
+    revenue: I8 = array()  # [B]
+    sold: I8 = array()  # [B] auctions
+    allocated: I8 = array()  # [B] value of whoever got the slot, the rival of mode pacing included
+    highest: I8 = array()  # [B] highest value of each auction, summed
+
+
+@rule
+def worth(p, values, i, a):
+    """Value of bidder a in auction i // n_agents of the tick, micro-dollars."""
+    if p.kind == UNIFORM:
+        return int(draw(values, i) * p.top[a])
+    if p.kind == TABLE:
+        return p.quantiles[int(draw(values, i) * len(p.quantiles))]
+    return int(math.exp(p.log_location + p.sigma * gaussian(values, i)))
+
+
+@rule
+def begin(p, s, b):
+    s.revenue[b] = s.sold[b] = s.allocated[b] = s.highest[b] = 0
+    for a in range(p.n_agents):
+        s.left[b, a] = p.purse
+        s.spent[b, a] = s.won[b, a] = s.surplus[b, a] = s.wins[b, a] = 0
+        s.multipliers[b, a] = 0.0
+        s.last[b, a] = 1.0
+    clear_tick(p, s, b)
+
+
+@rule
+def clear_tick(p, s, b):
+    for a in range(p.n_agents):
+        s.tick_spent[b, a] = s.tick_won[b, a] = s.tick_wins[b, a] = s.tick_overpaid[b, a] = 0
+        s.tick_values[b, a] = s.tick_squares[b, a] = 0.0
+
+
+@rule
+def pay(s, b, a, money):
+    s.left[b, a] -= money
+    s.spent[b, a] += money
+    s.tick_spent[b, a] += money
+    s.surplus[b, a] -= money
+    s.revenue[b] += money
+
+
+@rule
+def win(s, b, a, value):
+    s.wins[b, a] += 1
+    s.tick_wins[b, a] += 1
+    s.won[b, a] += value
+    s.tick_won[b, a] += value
+    s.surplus[b, a] += value
+    s.sold[b] += 1
+    s.allocated[b] += value
+
+
+@rule
+def auction(p, s, b, k, action, values, ties, reserve):
+    """Auction k of the tick. Returns whether it was sold; a bid of `reserve`, and of at least one micro-dollar, counts."""
+    least = max(reserve, 1)
+    best, second, tied, winner, value_of_winner, highest = 0, 0, 0, -1, 0, 0
+    for a in range(p.n_agents):
+        value = worth(p, values, k * p.n_agents + a, a)
+        s.tick_values[b, a] += value
+        s.tick_squares[b, a] += float(value) * value
+        highest = max(highest, value)
+        bid = min(int(action[b, a, 0] * value), s.left[b, a])
+        if bid < least:
+            continue
+        if p.format == ALL_PAY:
+            pay(s, b, a, bid)
+            s.tick_overpaid[b, a] += max(bid - value, 0)
+        takes = bid > best
+        if bid == best:
+            tied += 1
+            takes = draw(ties, k * p.n_agents + a) * tied < 1.0
+        elif takes:
+            tied = 1
+        second = max(second, min(bid, best))
+        best = max(best, bid)
+        if takes:
+            winner, value_of_winner = a, value
+    s.highest[b] += max(highest, p.rival * reserve)
+    if winner < 0:
+        s.allocated[b] += p.rival * reserve
+        return
+    win(s, b, winner, value_of_winner)
+    if p.format != ALL_PAY:
+        price = best if p.format == FIRST else max(second, reserve)
+        pay(s, b, winner, price)
+        s.tick_overpaid[b, winner] += max(price - value_of_winner, 0)
+
+
+@rule
+def step(p, s, b, action, components, cost):
+    clear_tick(p, s, b)
+    values, ties, rivals = stream(s, b, VALUES), stream(s, b, TIES), stream(s, b, RIVALS)
+    for k in range(p.auctions[s.t[b]]):
+        reserve = int(draw(rivals, k) * MICRO) if p.rival else p.reserve_money
+        auction(p, s, b, k, action, values, ties, reserve)
+    money = 1.0 / (MICRO * p.auctions_per_tick)
+    for a in range(p.n_agents):
+        s.last[b, a] = action[b, a, 0]
+        s.multipliers[b, a] += action[b, a, 0]
+        components[b, a, reward_.profit] = (s.tick_won[b, a] - s.tick_spent[b, a]) * money
+        components[b, a, reward_.value] = s.tick_won[b, a] * money
+        components[b, a, reward_.cost] = -s.tick_spent[b, a] * money
+        cost[b, a, cost_.overpaid] = s.tick_overpaid[b, a] * money
+        if p.purse < UNLIMITED:
+            cost[b, a, cost_.budget_spent] = s.tick_spent[b, a] / p.purse
+    return TERMINATED if s.t[b] + 1 >= p.horizon else RUNNING
+
+
+@rule
+def observe(p, s, b, obs):
+    t = s.t[b]
+    before = p.auctions[t - 1] if t > 0 else 0
+    widest = 0.0
+    for a in range(p.n_agents):
+        widest = max(widest, p.mean[a])
+    values = stream(s, b, VALUES)
+    for a in range(p.n_agents):
+        obs[b, a, obs_.time_left] = 1.0 - t / p.horizon
+        obs[b, a, obs_.last_multiplier] = s.last[b, a]
+        obs[b, a, obs_.traffic_now] = p.auctions[t] / p.auctions_per_tick
+        obs[b, a, obs_.traffic_left] = p.auctions_left[t]
+        obs[b, a, obs_.hour_sine] = p.sine[t]
+        obs[b, a, obs_.hour_cosine] = p.cosine[t]
+        obs[b, a, obs_.own_scale] = p.mean[a] / widest
+        observe_budget(p, s, b, a, before, obs)
+        observe_tick(p, s, b, a, before, obs)
+        if p.auctions_per_tick == 1:
+            obs[b, a, WIDTH] = worth(p, values, a, a) / p.top[a]
+
+
+@rule
+def observe_budget(p, s, b, a, before, obs):
+    limited = p.purse < UNLIMITED
+    obs[b, a, obs_.budget_left] = s.left[b, a] / p.purse if limited else 1.0
+    obs[b, a, obs_.pacing_error] = s.left[b, a] / p.purse - p.auctions_left[s.t[b]] if limited else 0.0
+    plan = float(p.purse) * before / (p.horizon * p.auctions_per_tick)
+    obs[b, a, obs_.spend_rate] = s.tick_spent[b, a] / plan if limited and before > 0 else 0.0
+
+
+@rule
+def observe_tick(p, s, b, a, before, obs):
+    wins, total = s.tick_wins[b, a], s.tick_values[b, a]
+    obs[b, a, obs_.win_rate] = wins / before if before > 0 else 0.0
+    obs[b, a, obs_.price_mean] = s.tick_spent[b, a] / (wins * p.mean[a]) if wins > 0 else 0.0
+    obs[b, a, obs_.value_mean] = total / (before * p.mean[a]) if before > 0 else 0.0
+    spread = s.tick_squares[b, a] * before / (total * total) - 1.0 if total > 0 else 0.0
+    obs[b, a, obs_.value_cv] = math.sqrt(max(spread, 0.0))
+
+
+@rule
+def measure(p, s, b, metrics):
+    count = float(p.horizon * p.auctions_per_tick)
+    money = 1.0 / (MICRO * count)
+    for a in range(p.n_agents):
+        metrics[b, a, metric_.surplus] = s.surplus[b, a] * money
+        metrics[b, a, metric_.spend] = s.spent[b, a] * money
+        metrics[b, a, metric_.value] = s.won[b, a] * money
+        metrics[b, a, metric_.revenue] = s.revenue[b] * money
+        metrics[b, a, metric_.revenue_share] = s.spent[b, a] / s.revenue[b] if s.revenue[b] > 0 else 0.0
+        metrics[b, a, metric_.welfare] = s.allocated[b] * money
+        metrics[b, a, metric_.efficiency] = s.allocated[b] / s.highest[b] if s.highest[b] > 0 else 1.0
+        metrics[b, a, metric_.win_rate] = s.wins[b, a] / count
+        metrics[b, a, metric_.budget_use] = s.spent[b, a] / p.purse if p.purse < UNLIMITED else 0.0
+        metrics[b, a, metric_.price] = s.spent[b, a] / (s.wins[b, a] * float(MICRO)) if s.wins[b, a] > 0 else 0.0
+        metrics[b, a, metric_.multiplier] = s.multipliers[b, a] / p.horizon
+
+
+@rule
+def balance(p, s, b, residual):
+    """revenue = sum of spends; budget = left + spent; value won = surplus + spent; value won and wins add up; no overspend."""
+    spent, won, wins = 0, 0, 0
+    for q in range(len(AUDIT)):
+        residual[b, q] = 0.0
+    for a in range(p.n_agents):
+        spent += s.spent[b, a]
+        won += s.won[b, a]
+        wins += s.wins[b, a]
+        residual[b, 1] += abs(p.purse - s.left[b, a] - s.spent[b, a])
+        residual[b, 2] += abs(s.won[b, a] - s.surplus[b, a] - s.spent[b, a])
+        residual[b, 5] += max(0, s.spent[b, a] - p.purse) + max(0, -s.left[b, a])
+    residual[b, 0] = s.revenue[b] - spent
+    residual[b, 3] = 0.0 if p.rival else s.allocated[b] - won
+    residual[b, 4] = s.sold[b] - wins

@@ -1,0 +1,171 @@
+"""Closed forms of single-slot auctions. Values are independent U[0, 1] and figures are per auction, unless said.
+
+Sources: V Vickrey 1961, "Counterspeculation, auctions, and competitive sealed tenders"; M Myerson 1981, "Optimal auction
+design"; K Krishna, "Auction Theory", 2nd ed. 2010, chapters 2 to 5. Letters below refer to these.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import numpy as np
+
+from marl.game import F8
+
+UNIT = (np.arange(200_000) + 0.5) / 200_000
+"""Midpoints that cut [0, 1] into equal cells: a mean over them is the midpoint rule."""
+
+
+def revenue(n: int, reserve: float = 0.0) -> float:
+    """Seller's expected revenue in first and second price with n symmetric bidders (M, K 2.5): the same in both.
+
+    2n/(n+1) (1 - r^(n+1)) - (1 - r^n); without a reserve (n-1)/(n+1), and then the all-pay auction earns it too.
+    """
+    return 2 * n / (n + 1) * (1 - reserve ** (n + 1)) - (1 - reserve**n)
+
+
+def welfare(n: int, reserve: float = 0.0) -> float:
+    """Expected value of the buyer where the highest value above `reserve` wins: n/(n+1) (1 - r^(n+1))."""
+    return n / (n + 1) * (1 - reserve ** (n + 1))
+
+
+def surplus(n: int, reserve: float = 0.0) -> float:
+    """Expected value minus price of one of n symmetric bidders; 1/(n(n+1)) without a reserve."""
+    return (welfare(n, reserve) - revenue(n, reserve)) / n
+
+
+def sale_probability(n: int, reserve: float) -> float:
+    """Chance that some value reaches the reserve: 1 - r^n."""
+    return 1 - reserve**n
+
+
+def all_pay_reserve(n: int, reserve: float) -> float:
+    """The value from which one bids in an all-pay auction where a bid below `reserve` is none: v* with v*^n = r (K 3.2, M).
+
+    The bidder at v* wins only against lower values, so v* v*^(n-1) = r; the outcome is second price's with reserve v*.
+    """
+    return float(reserve ** (1 / n))
+
+
+def first_price_bid(n: int, value: F8 | float, reserve: float = 0.0) -> F8:
+    """Equilibrium bid (V, K 2.3, 2.5): (n-1)/n v + r^n / (n v^(n-1)) from v = r on, below it none (0)."""
+    v = np.asarray(value, np.float64)
+    safe = np.maximum(v, max(reserve, 1e-300))
+    return np.where((v >= reserve) & (v > 0), (n - 1) / n * v + reserve**n / (n * safe ** (n - 1)), 0.0)
+
+
+def all_pay_bid(n: int, value: F8 | float, reserve: float = 0.0) -> F8:
+    """Equilibrium bid of the all-pay auction (K 3.2): (n-1)/n v^n + r/n from `all_pay_reserve` on, below it none (0)."""
+    v = np.asarray(value, np.float64)
+    return np.where(v >= all_pay_reserve(n, reserve), (n - 1) / n * v**n + reserve / n, 0.0)
+
+
+def second_price_utility(multiplier: float, n: int = 2) -> float:
+    """Utility of bidding `multiplier` times the value in second price against n - 1 truthful rivals.
+
+    E[v m^(n-1) - (n-1)/n m^n] with m = min(a v, 1), as the highest rival value has density (n-1) x^(n-2) (V).
+    For n = 2 and a <= 1: (a - a^2/2)/3. Above 1 one pays more than the value where one would else have lost.
+    """
+    a, c = multiplier, min(1.0, 1 / multiplier) if multiplier > 0 else 1.0
+    below = (a ** (n - 1) - (n - 1) / n * a**n) * c ** (n + 1) / (n + 1)
+    return below + (1 - c * c) / 2 - (n - 1) / n * (1 - c)
+
+
+def first_price_shading_utility(n: int, multiplier: float) -> float:
+    """Utility where all n bidders bid `multiplier` times their value in first price: (1-a)/(n+1)."""
+    return (1 - multiplier) / (n + 1)
+
+
+def first_price_exploitability(n: int, multiplier: float) -> float:
+    """What one of n bidders gains by its best response where all others bid `multiplier` a > 0 times their value.
+
+    The best bid is min((n-1)/n v, a), as a wins for sure. With c = min(1, n a/(n-1)) it earns
+    ((n-1)/(n a))^(n-1) c^(n+1) / (n (n+1)) + (1-c^2)/2 - a (1-c).
+    """
+    a = multiplier
+    c = min(1.0, n * a / (n - 1))
+    best = ((n - 1) / (n * a)) ** (n - 1) * c ** (n + 1) / (n * (n + 1)) + (1 - c * c) / 2 - a * (1 - c)
+    return best - first_price_shading_utility(n, a)
+
+
+def asymmetric_bid(width: float, rival: float, value: F8 | float) -> F8:
+    """Equilibrium bid in first price of U[0, width] against U[0, rival] (K 4.3; Griesmer, Levitan and Shubik 1967).
+
+    Inverse bid v = 2b/(1 + k b^2), k = 1/width^2 - 1/rival^2, hence b = (1 - sqrt(1 - k v^2))/(k v); written without
+    the division by k, v/(1 + sqrt(1 - k v^2)), it holds for equal widths too. Both stop at w1 w2/(w1 + w2).
+    """
+    v = np.asarray(value, np.float64)
+    k = 1 / width**2 - 1 / rival**2
+    return v / (1 + np.sqrt(np.maximum(0.0, 1 - k * v * v)))
+
+
+def asymmetric_top(width: float, rival: float) -> float:
+    """The bid of both highest values: w1 w2/(w1 + w2)."""
+    return width * rival / (width + rival)
+
+
+def asymmetric_first_price(w1: float, w2: float) -> dict[str, float]:
+    """Revenue, each bidder's surplus and chance of winning, welfare and efficiency in first price at equilibrium (K 4.3).
+
+    By quadrature over each bidder's value (midpoint rule): a bid b beats the rival with probability phi(b)/width.
+    """
+    own, other = asymmetric_bid(w1, w2, w1 * UNIT), asymmetric_bid(w2, w1, w2 * UNIT)
+    win_1 = _inverse(w2, w1, own) / w2
+    win_2 = _inverse(w1, w2, other) / w1
+    value_1, value_2 = float(np.mean(w1 * UNIT * win_1)), float(np.mean(w2 * UNIT * win_2))
+    paid_1, paid_2 = float(np.mean(own * win_1)), float(np.mean(other * win_2))
+    total = value_1 + value_2
+    return {
+        "revenue": paid_1 + paid_2,
+        "surplus_0": value_1 - paid_1,
+        "surplus_1": value_2 - paid_2,
+        "win_rate_0": float(np.mean(win_1)),
+        "win_rate_1": float(np.mean(win_2)),
+        "welfare": total,
+        "efficiency": total / asymmetric_welfare(w1, w2),
+    }
+
+
+def _inverse(width: float, rival: float, bid: F8) -> F8:
+    """The value at which U[0, width] against U[0, rival] bids `bid`: 2b/(1 + k b^2)."""
+    return 2 * bid / (1 + (1 / width**2 - 1 / rival**2) * bid * bid)
+
+
+def asymmetric_second_price_revenue(w1: float, w2: float) -> float:
+    """Mean of the lower of U[0, w1] and U[0, w2]: with w the smaller and W the larger, w/2 - w^2/(6 W)."""
+    low, high = min(w1, w2), max(w1, w2)
+    return low / 2 - low * low / (6 * high)
+
+
+def asymmetric_welfare(w1: float, w2: float) -> float:
+    """Mean of the higher of U[0, w1] and U[0, w2]: the two means less the mean of the lower."""
+    return (w1 + w2) / 2 - asymmetric_second_price_revenue(w1, w2)
+
+
+def pacing_multiplier(rho: float) -> float:
+    """Best multiplier in second price on v ~ U[0, 1] against a price ~ U[0, 1] with `rho` to spend an auction.
+
+    lambda = 1/(1 + mu), mu = max(0, sqrt(1/(6 rho)) - 1): the multiplier that spends rho, lambda^2/6, at most 1. Fluid
+    limit of many auctions (Balseiro and Gur 2019, "Learning in repeated auctions with budgets", section 3).
+    """
+    return min(1.0, sqrt(6 * rho))
+
+
+def pacing_utility(multiplier: float) -> float:
+    """Utility an auction of a multiplier up to 1 in the setting of `pacing_multiplier`: lambda/3 - lambda^2/6."""
+    return multiplier / 3 - multiplier**2 / 6
+
+
+def pacing_spend(multiplier: float) -> float:
+    """Spend an auction of a multiplier up to 1 in the setting of `pacing_multiplier`: lambda^2/6."""
+    return multiplier**2 / 6
+
+
+def symmetric_pacing_multiplier(n: int, rho: float) -> float:
+    """Equilibrium multiplier of n symmetric bidders in second price with `rho` each to spend an auction.
+
+    1/(1 + mu), mu = max(0, (n-1)/(n(n+1) rho) - 1), in the fluid limit: the truthful spend (n-1)/(n(n+1)) shrinks in
+    proportion (Balseiro, Besbes and Weintraub 2015, "Repeated auctions with budgets in ad exchanges"). First price and
+    all-pay have the same multiplier on top of their equilibrium bid: a binding budget turns v into v/(1 + mu).
+    """
+    return min(1.0, rho * n * (n + 1) / (n - 1))
