@@ -29,7 +29,6 @@ class Settings:
     gamma: float = setting(0.99, 0.0, 1.0, "discount a tick")
     hidden: list[int] = layers(64, 64)
     activation: str = field(default="tanh", metadata={"options": ("tanh", "relu"), "help": "of hidden layers"})
-    sharing: str = field(default="group", metadata={"options": ("all", "group", "none"), "help": "who shares parameters"})
     rollout: int = setting(128, 1, 1_000_000, "ticks of every copy between updates")
 
     def check(self) -> None:

@@ -10,111 +10,31 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from tianshou.algorithm.algorithm_base import Policy
-from tianshou.trainer import OffPolicyTrainerParams, OnPolicyTrainerParams
-from tianshou.utils.logger.logger_base import LazyLogger
 
 from marl import checkpoint
+from marl.actor import Actor
+from marl.assemble import Counters, make_buffers, trainer_params, updates
 from marl.collect import LaneCollector
 from marl.copies import Copies
 from marl.errors import UserError
 from marl.evaluate import seed_of
 from marl.judge import Judge, Verdict
-from marl.replay import Buffers, LaneBuffer
+from marl.schedule import COMPLETE, Curriculum, MakeCopies, Outcome, Progress, Schedule
 from marl.team import Part, Team, parts, scripted
 from marl.track import MetricsLog, Pending, TimingsLog, Tracker
-
-MakeCopies = Callable[[Mapping[str, Any], int], Copies]
-"""(parameters that replace the run's own, number of copies) -> copies."""
-
-COMPLETE = "complete"
-"""Why a run ended that reached its total."""
-
-
-class Curriculum(Protocol):
-    """What a run asks of a curriculum (`curricula.manager`)."""
-
-    @property
-    def params(self) -> Mapping[str, Any]:
-        """Parameters of the present stage."""
-
-    @property
-    def index(self) -> int:
-        """Number of the present stage."""
-
-    def observe(self, step: int, value: float) -> bool:
-        """Take an evaluation's result; True where the stage changes."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, saved: Mapping[str, Any]) -> None: ...
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long a run is and what happens when, in its `unit`: "steps" (ticks of one copy) or "episodes".
-
-    `total` is rounded up to whole epochs. `patience`: without a better evaluation for so long the run stops; 0: never.
-    `keep`: numbered checkpoints beside last.pt and best.pt.
-    """
-
-    total: int
-    unit: str = "steps"
-    evaluation_every: int = 50_000
-    evaluation_episodes: int = 32
-    checkpoint_every: int = 50_000
-    keep: int = 0
-    patience: int = 0
-
-    def __post_init__(self) -> None:
-        if self.unit not in ("steps", "episodes"):
-            raise UserError(f"unit = {self.unit!r}: legal are steps, episodes")
-        lowest = {"keep": 0, "patience": 0}
-        for name in ("total", "evaluation_every", "evaluation_episodes", "checkpoint_every", "keep", "patience"):
-            if getattr(self, name) < lowest.get(name, 1):
-                raise UserError(f"{name} = {getattr(self, name)}: legal are whole numbers from {lowest.get(name, 1)}")
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a run tells whoever watches: done of total in the schedule's unit, env steps, and its latest row."""
-
-    done: int
-    total: int
-    steps: int
-    row: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A finished run: steps taken, the best evaluation (score where there is one, else return) and when, and why it ended."""
-
-    steps: int
-    best: float
-    best_step: int
-    ended: str
-
-
-class _Counters(LazyLogger):
-    """Gives the trainer the counters of the checkpoint."""
-
-    at = (0, 0, 0)
-
-    def restore_data(self) -> tuple[int, int, int]:
-        return self.at
 
 
 class Run:
     """One run in `folder`. `algorithm` is made as `algorithm(settings, part, updates)` for every part that learns.
 
-    `rivals` names the baseline that all agents but the first of each role play; without it all learn. Call `start` or
-    `resume`, then `run`.
+    `sharing` (all, group, none) says who shares parameters; `rivals` names the baseline that all agents but the first
+    of each role play, without it all learn. Call `start` or `resume`, then `run`.
     """
 
     def __init__(
@@ -127,6 +47,7 @@ class Run:
         seed: int,
         n_envs: int,
         folder: Path,
+        sharing: str = "group",
         rivals: str | None = None,
         trackers: Sequence[Tracker] = (),
         curriculum: Curriculum | None = None,
@@ -134,7 +55,7 @@ class Run:
         watch: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self._make, self._algorithm, self.settings, self.schedule = make, algorithm, settings, schedule
-        self.seed, self.n_envs, self.folder, self._rivals = seed, n_envs, folder, rivals
+        self.seed, self.n_envs, self.folder, self._rivals, self._sharing = seed, n_envs, folder, rivals, sharing
         self._curriculum, self._device, self._watch = curriculum, device, watch
         self._trackers = tuple(trackers)
         self._best, self._best_at, self._best_steps = -float("inf"), 0, 0
@@ -171,6 +92,24 @@ class Run:
         self._timings = TimingsLog(self.folder / "timings.jsonl")
         self._restore(saved)
 
+    def load(self, name: str = "best.pt") -> int:
+        """Make the policies of a checkpoint in the folder, to evaluate or to act with; returns its env steps."""
+        saved = checkpoint.load(self.folder / name)
+        self.seed = saved["seed"]
+        if self._curriculum is not None:
+            self._curriculum.load_state_dict(saved["curriculum"])
+        self._build()
+        self.team.load_state_dict(saved["team"])
+        return int(saved["trainer"][1])
+
+    def judge(self, episodes: int) -> Verdict:
+        """Evaluate the present policies, and every baseline beside them, on `episodes` episodes of the run's evaluation seeds."""
+        return self._make_judge(episodes).verdict(self.policies, baselines=True)
+
+    def actor(self) -> Actor:
+        """The present policies as something that acts."""
+        return Actor(self._copies, self.plan, self.policies)
+
     def _restore(self, saved: Mapping[str, Any]) -> None:
         self.team.load_state_dict(saved["team"])
         for name, buffer in self._buffers.items():
@@ -193,13 +132,17 @@ class Run:
         self._copies = self._make(self._stage_params(), self.n_envs)
         plan = self._plan(self._copies)
         frozen = self._frozen(plan)
-        learners = {n: self._algorithm(self.settings, p, self._updates()).to(self._device) for n, p in plan.items() if n not in frozen}
+        learners = {
+            n: self._algorithm(self.settings, p, updates(self.schedule, self.settings, self.n_envs)).to(self._device)
+            for n, p in plan.items()
+            if n not in frozen
+        }
         self.team = Team(plan, learners, frozen, warm_up=getattr(self.settings, "warm_up", 0))
-        self._buffers = self._make_buffers()
+        self._buffers = make_buffers(self.team, self.n_envs, self.settings, self.seed)
         self._collector = LaneCollector(self.team, self._copies, self._buffers, self.seed, self._device)
-        self._counters = _Counters()
-        self._trainer = self.team.create_trainer(self._trainer_params())
-        self._judge = self._make_judge()
+        self._counters = Counters()
+        self._trainer = self.team.create_trainer(trainer_params(self.team, self._collector, self.n_envs, self.settings, self._counters))
+        self._judge = self._make_judge(self.schedule.evaluation_episodes)
 
     @property
     def plan(self) -> dict[str, Part]:
@@ -212,7 +155,7 @@ class Run:
         return {name: self.team.member(name) for name in self.team.plan}
 
     def _plan(self, copies: Copies) -> dict[str, Part]:
-        return parts(copies, self.settings.sharing, None if self._rivals is None else 1)
+        return parts(copies, self._sharing, None if self._rivals is None else 1)
 
     def _frozen(self, plan: Mapping[str, Part]) -> dict[str, Policy]:
         """Policies of the parts that do not learn."""
@@ -221,54 +164,9 @@ class Run:
     def _stage_params(self) -> Mapping[str, Any]:
         return {} if self._curriculum is None else self._curriculum.params
 
-    def _epoch_steps(self) -> int:
-        """Env steps an epoch: a rollout on-policy, about 128 ticks off-policy."""
-        ticks: int = self.settings.rollout
-        if not self.team.on_policy:
-            ticks *= max(1, 128 // ticks)
-        return ticks * self.n_envs
-
-    def _updates(self) -> int:
-        """Updates in the whole run, for a learning rate that falls over it; where the end is in episodes, one counts as a rollout."""
-        rollouts = -(-self.schedule.total // (self.settings.rollout * self.n_envs))
-        if self.schedule.unit == "episodes":
-            rollouts = -(-self.schedule.total // self.n_envs)
-        return int(rollouts * getattr(self.settings, "updates", 1))
-
-    def _make_buffers(self) -> Buffers:
-        buffers = Buffers()
-        for i, (name, learner) in enumerate(self.team.learners.items()):
-            part, on_policy = self.plan[name], self.team.on_policy
-            lanes = part.n * self._copies.n_envs
-            rows = self.settings.rollout if on_policy else max(-(-self.settings.replay // lanes), self.settings.rollout)
-            own: Any = learner
-            fields, width = own.FIELDS, own.policy.row_width
-            buffers[name] = LaneBuffer(
-                part.n, self._copies.n_envs, rows, part.width, width, fields=fields, keep_next=not on_policy, seed=self.seed + i
-            )
-        return buffers
-
-    def _trainer_params(self) -> OnPolicyTrainerParams | OffPolicyTrainerParams:
-        shared = {
-            "training_collector": self._collector,
-            "max_epochs": 1 << 40,
-            "epoch_num_steps": self._epoch_steps(),
-            "collection_step_num_env_steps": self.settings.rollout * self.n_envs,
-            "show_progress": False,
-            "verbose": False,
-            "logger": self._counters,
-            "resume_from_log": True,
-        }
-        if self.team.on_policy:
-            return OnPolicyTrainerParams(**shared, batch_size=None, update_step_num_repetitions=self.settings.epochs)
-        share = self.settings.updates / (self.settings.rollout * self.n_envs)
-        return OffPolicyTrainerParams(**shared, batch_size=self.settings.batch, update_step_num_gradient_steps_per_sample=share)
-
-    def _make_judge(self) -> Judge:
+    def _make_judge(self, episodes: int) -> Judge:
         stage = dict(self._stage_params())
-        return Judge(
-            lambda n: self._make(stage, n), self.plan, self.schedule.evaluation_episodes, self.seed, trained_focal=self._rivals is not None
-        )
+        return Judge(lambda n: self._make(stage, n), self.plan, episodes, self.seed, trained_focal=self._rivals is not None)
 
     def run(self) -> Outcome:
         """Train to the end of the schedule. What was computed stays on disk whatever happens."""
@@ -326,7 +224,7 @@ class Run:
         value = verdict.score if verdict.score is not None else float(verdict.evaluation.by_episode.mean())
         if value > self._best or self.done == 0:
             self._best, self._best_at, self._best_steps = value, self.done, self._trainer._env_step
-            checkpoint.save(self.folder / "best.pt", {"team": self.team.state_dict(), "step": self._best_steps, "value": value})
+            checkpoint.save(self.folder / "best.pt", self._identity())
         if self.schedule.patience and self.done - self._best_at >= self.schedule.patience and not self._ended:
             self._ended = f"no better evaluation for {self.done - self._best_at} {self.schedule.unit}"
         return self._curriculum is not None and not self._ended and self._curriculum.observe(self._trainer._env_step, value)
@@ -342,32 +240,37 @@ class Run:
             raise UserError(f"stage {self._curriculum.index} has parts {widths[0]}: the policies were made for {widths[1]}")
         self.team.plan = plan
         self._collector.attach(self._copies)
-        self._collector.buffer = self._buffers = self._make_buffers()
+        self._collector.buffer = self._buffers = make_buffers(self.team, self.n_envs, self.settings, self.seed)
         self._copies.reset(seed_of(self.seed, f"stage at {self._trainer._env_step}"))
-        self._judge = self._make_judge()
+        self._judge = self._make_judge(self.schedule.evaluation_episodes)
         self._best, self._best_at = -float("inf"), self.done
 
     def _save(self) -> None:
         self._saved = self.done // self.schedule.checkpoint_every
         generators = {n: p.generator.bit_generator.state for n, p in self.policies.items() if hasattr(p, "generator")}
         covered = self._log.state_dict()
-        content = {
-            "seed": self.seed,
-            "team": self.team.state_dict(),
+        content = self._identity() | {
             "buffers": {name: buffer.state_dict() for name, buffer in self._buffers.items()},
             "copies": self._copies.state_dict(),
             "collector": self._collector.state_dict(),
             "scripted": generators,
             "counters": [self._best, self._best_at, self._best_steps, self._episodes, self._evaluated, self._saved],
             "ended": self._ended,
-            "trainer": [self._trainer._epoch, self._trainer._env_step, self._trainer._current_update_step],
-            "curriculum": None if self._curriculum is None else self._curriculum.state_dict(),
             "log": covered,
             "random": checkpoint.random_states(),
         }
         checkpoint.save(self.folder / "last.pt", content)
         self._log.release(covered["offset"])
         self._keep(content)
+
+    def _identity(self) -> dict[str, Any]:
+        """What policies are: who they are, and when."""
+        return {
+            "seed": self.seed,
+            "team": self.team.state_dict(),
+            "curriculum": None if self._curriculum is None else self._curriculum.state_dict(),
+            "trainer": [self._trainer._epoch, self._trainer._env_step, self._trainer._current_update_step],
+        }
 
     def _keep(self, content: Mapping[str, Any]) -> None:
         if not self.schedule.keep:

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 import algorithms
-from marl.train import Progress, Run, Schedule
+from marl.schedule import Progress, Schedule
+from marl.train import Run
 from marl.vector import VectorGame
 from tests.commons import COMMONS
 
