@@ -108,6 +108,14 @@ def create(path: Path, config: Mapping[str, Any]) -> RunFolder:
     return folder
 
 
+def discard(folder: RunFolder) -> None:
+    """Take back what `create` and a run that could not begin left; anything else in the folder stays."""
+    for path in (folder.config, folder.manifest, folder.log, folder.metrics, folder.timings):
+        path.unlink(missing_ok=True)
+    if not any(folder.path.iterdir()):
+        folder.path.rmdir()
+
+
 def find(path: Path) -> RunFolder:
     """The folder of a run that is there. Raises UserError where none is."""
     folder = RunFolder(path)

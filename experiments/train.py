@@ -12,6 +12,7 @@ from experiments import run_folder, runlog
 from experiments.cli import load_modules, parser
 from experiments.compose import Setup, accepted, compose
 from experiments.run_folder import RunFolder
+from marl.errors import UserError
 
 if TYPE_CHECKING:
     from marl.actor import Actor
@@ -42,8 +43,18 @@ def train(env: str, algorithm: str, modules: Sequence[str] = (), **overrides: An
     """
     load_modules(modules)
     lines = [f"env={env}", f"algorithm={algorithm}", *override_lines({**overrides, "modules": list(modules)})]
-    setup = compose(lines)
-    return execute(setup, run_folder.create(Path(setup.config["run_dir"]), setup.config))
+    return begin(compose(lines))
+
+
+def begin(setup: Setup) -> Result:
+    """Run to the end in a new folder. One that is refused before its first checkpoint leaves no folder behind. Raises UserError."""
+    folder = run_folder.create(Path(setup.config["run_dir"]), setup.config)
+    try:
+        return execute(setup, folder)
+    except UserError:
+        if not folder.last.exists():
+            run_folder.discard(folder)
+        raise
 
 
 def override_lines(values: Mapping[str, Any], under: str = "") -> list[str]:
@@ -148,8 +159,7 @@ def main(arguments: Sequence[str]) -> int:
         from experiments.multirun import multirun
 
         return multirun(accepted(overrides, sweep=True))
-    setup = compose(overrides)
-    print(show(execute(setup, run_folder.create(Path(setup.config["run_dir"]), setup.config))))
+    print(show(begin(compose(overrides))))
     return 0
 
 
