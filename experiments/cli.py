@@ -13,9 +13,9 @@ from typing import NoReturn
 from marl.errors import UserError
 
 COMMANDS = {
-    "train": ("experiments.train", "train a team: marl train env=auction algorithm=ippo seed=0"),
-    "evaluate": ("experiments.evaluate", "play a run's policies on fixed seeds: marl evaluate RUN --episodes 256"),
-    "resume": ("experiments.resume", "continue a run from its last checkpoint: marl resume RUN"),
+    "train": ("experiments.training", "train a team: marl train env=auction algorithm=ippo seed=0"),
+    "evaluate": ("experiments.evaluation", "play a run's policies on fixed seeds: marl evaluate RUN --episodes 256"),
+    "resume": ("experiments.resumption", "continue a run from its last checkpoint: marl resume RUN"),
     "list": ("experiments.listing", "games, algorithms, curricula; one game's parameters and columns: marl list env=auction"),
 }
 """Subcommand -> the module whose `main(arguments) -> exit code` runs it, and what it is for."""

@@ -40,7 +40,7 @@ def job(config: Any) -> Mapping[str, Any]:
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
-    from experiments.train import begin
+    from experiments.training import begin
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:

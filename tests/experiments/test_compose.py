@@ -13,7 +13,7 @@ from curricula import CURRICULA
 from experiments import run_folder
 from experiments.compose import CONF, accepted, compose
 from experiments.stored import stored
-from experiments.train import override_lines
+from experiments.training import override_lines
 from marl.errors import UserError
 from tests.experiments.conftest import TINY, Marl
 

@@ -124,7 +124,7 @@ def _steps(setup: Setup, folder: RunFolder, run_id: str, watch: Any, resume: boo
 
 def _concluded(setup: Setup, folder: RunFolder, speed: float | None) -> Result:
     from experiments import plots
-    from experiments.evaluate import report
+    from experiments.evaluation import report
     from marl.track import read_metrics
 
     plots.learning_curves(read_metrics(folder.metrics), folder.path)
@@ -136,9 +136,9 @@ def _concluded(setup: Setup, folder: RunFolder, speed: float | None) -> Result:
 
 def show(result: Result) -> str:
     """The summary at the end of a run."""
-    from experiments import evaluate
+    from experiments import evaluation
 
-    return f"{evaluate.show(result.report, result.speed)}\nrun folder: {result.run_dir}"
+    return f"{evaluation.show(result.report, result.speed)}\nrun folder: {result.run_dir}"
 
 
 def main(arguments: Sequence[str]) -> int:
