@@ -11,7 +11,6 @@ from marl.game import Game
 
 if TYPE_CHECKING:
     from marl.parallel import ParallelGame
-
     from marl.vector import VectorGame
 
 GAMES: dict[str, Game] = {game.name: game for game in (AUCTION, AUCTION_LOG)}

@@ -8,9 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from marl.errors import UserError
 from marl.game import B1, F4, F8, ActionTable, Column, Component, Discrete, Role, Table, bounds
+
+SHOWN = (
+    "obs", "final_obs", "reward", "components", "cost", "status", "alive", "action_mask", "final_mask", "metrics",
+    "residual", "state", "final_state",
+)  # fmt: skip
+"""Arrays of the last step that a fork and a checkpoint keep beside the world."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,9 @@ class Copies(ABC):
     n_envs: int
     metric_names: tuple[str, ...]
     roles: tuple[Role, ...]
+    masked: bool = False
+    """Whether the game masks choices: `action_mask` is then worth showing to a policy."""
+    _begun = False
 
     def _allocate(
         self,
@@ -160,17 +170,39 @@ class Copies(ABC):
             self.final_state[:, low:high] = group.cut(self.final_obs).reshape(self.n_envs, -1)
             low = high
 
-    def _refuse(self, action: Any) -> None:
-        """Raise what is wrong with an action that is not a finite [B, A, U] array of numbers."""
-        shape = np.shape(action)
-        if shape != self.action.shape:
-            raise UserError(f"action of {self.name} has shape {shape}: expected [n_envs, agents, columns] = {self.action.shape}")
-        bad = np.argwhere(np.isnan(np.asarray(action, np.float64)))
+    def _check(self, action: Any) -> None:
+        """Refuse a step before reset, and an action that is not [B, A, U] numbers. Cheap where nothing is wrong."""
+        if not self._begun:
+            raise UserError(f"step of {self.name} before reset: call reset(seed) first")
+        try:
+            given = np.asarray(action)
+        except ValueError as error:
+            raise UserError(
+                f"action of {self.name}: an array of shape {self.action.shape} is expected, its rows differ in length"
+            ) from error
+        if given.shape != self.action.shape or given.dtype.kind not in "fiub" or np.isnan(given).any():
+            self._refuse(given)
+
+    def _refuse(self, action: npt.NDArray[Any]) -> None:
+        """Raise what is wrong with an action that is not a [B, A, U] array of numbers."""
+        if action.shape != self.action.shape:
+            raise UserError(f"action of {self.name} has shape {action.shape}: expected [n_envs, agents, columns] = {self.action.shape}")
+        if action.dtype.kind not in "fiub":
+            raise UserError(f"action of {self.name} has dtype {action.dtype}: numbers are expected")
+        bad = np.argwhere(np.isnan(action))
         if len(bad):
             copy, agent, column = (int(i) for i in bad[0])
             group = next(v.group for v in self.groups.values() if v.group.lo <= agent < v.group.hi)
             label = list(group.action)[column] if column < group.action_width else f"padding {column}"
             raise UserError(f"action of {self.agents[agent]} in copy {copy}, column {label!r}, is NaN: a number is expected")
+
+    def _load(self, arrays: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
+        """Write the saved arrays over those of the same name; a missing one or another shape is refused."""
+        for name, values in arrays.items():
+            if name not in saved or saved[name].shape != values.shape:
+                found = "nothing" if name not in saved else f"shape {saved[name].shape}"
+                raise UserError(f"saved state of {self.name}, array {name!r}: {found}, expected shape {values.shape}")
+            values[:] = saved[name]
 
     @abstractmethod
     def reset(self, seed: int, first: int = 0) -> F4:

@@ -11,18 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from marl import driver, rng
-from marl.copies import Copies, action_bounds
+from marl.copies import SHOWN, Copies, action_bounds
 from marl.errors import UserError
 from marl.game import F4, Discrete, Game, Params
 
 PARALLEL_FROM = 64
 """Copies from which a second thread pays for its launch (1-15 ms on a busy machine)."""
-
-SHOWN = (
-    "obs", "final_obs", "reward", "components", "cost", "status", "alive", "action_mask", "final_mask", "metrics",
-    "residual", "state", "final_state",
-)  # fmt: skip
-"""Arrays of the last step that a fork and a checkpoint keep beside the world."""
 
 
 class VectorGame(Copies):
@@ -43,7 +37,7 @@ class VectorGame(Copies):
         preset: str | None = None,
         **given: Any,
     ) -> None:
-        self.game, self.name = game, game.name
+        self.game, self.name, self.masked = game, game.name, game.mask is not None
         if params is not None and (given or preset):
             raise UserError(f"{game.name}: give params or parameters by name, not both")
         self.params = params if params is not None else game.make_params(preset, **given)
@@ -65,7 +59,6 @@ class VectorGame(Copies):
         self._o = self._driver.Out(**self._out_arrays(self._weights(weights)))
         self._advance = self._driver.serial if threads == 1 or n_envs < PARALLEL_FROM else self._driver.parallel
         self._everyone = np.arange(n_envs)
-        self._begun = False
 
     def _state_arrays(self) -> dict[str, npt.NDArray[Any]]:
         b = self.n_envs
@@ -136,10 +129,7 @@ class VectorGame(Copies):
 
     def step(self, action: Any) -> None:
         """One tick of all copies. action [B, A, U] in the units of the action table; what is outside is clipped into it."""
-        if not self._begun:
-            raise UserError(f"step of {self.name} before reset: call reset(seed) first")
-        if np.shape(action) != self.action.shape or np.isnan(action).any():
-            self._refuse(action)
+        self._check(action)
         self.action[:] = action
         self.tick()
 
@@ -188,9 +178,5 @@ class VectorGame(Copies):
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Continue where `state_dict` was taken; shapes must agree."""
-        for name, values in self._kept().items():
-            if name not in saved or saved[name].shape != values.shape:
-                found = "nothing" if name not in saved else f"shape {saved[name].shape}"
-                raise UserError(f"saved state of {self.name}, array {name!r}: {found}, expected shape {values.shape}")
-            values[:] = saved[name]
+        self._load(self._kept(), saved)
         self._begun = True

@@ -1,0 +1,141 @@
+"""Independent PPO: Tianshou's PPO on lanes, its loss unchanged.
+
+L = E[ min(r A, clip(r, 1 - e, 1 + e) A) ] - c_v E[(R - V)^2] + c_e E[H],  r = pi(a|o) / pi_old(a|o),
+with A by GAE(lambda) (Schulman et al. 2016) and PPO by Schulman et al. 2017; that every agent learns from its own
+observation and reward alone is IPPO (de Witt et al. 2020). Values and log-probabilities come from collection, where
+the same parameters computed them already: only `_preprocess_batch` is overridden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from tianshou.algorithm import PPO
+from tianshou.algorithm.modelfree.reinforce import ProbabilisticActorPolicy
+from tianshou.algorithm.optim import AdamOptimizerFactory, LRSchedulerFactory
+from tianshou.data import Batch
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+
+from algorithms import settings
+from algorithms.networks import Actor, Critic
+from marl.replay import LaneBuffer
+from marl.team import LightPolicy, Part
+
+
+class LinearDecay(LRSchedulerFactory):
+    """Learning rate falling linearly to 0 over a number of updates."""
+
+    def __init__(self, updates: int) -> None:
+        self._updates = max(updates, 1)
+
+    def create_scheduler(self, optim: torch.optim.Optimizer) -> LambdaLR:
+        return LambdaLR(optim, lambda k: max(0.0, 1.0 - k / self._updates))
+
+
+def adam(lr: float, anneal: bool, updates: int) -> AdamOptimizerFactory:
+    """Adam (Kingma and Ba 2015), annealed or not."""
+    factory = AdamOptimizerFactory(lr=lr, eps=1e-5)
+    return factory.with_lr_scheduler_factory(LinearDecay(updates)) if anneal else factory
+
+
+class ActorPolicy(LightPolicy, ProbabilisticActorPolicy):
+    """Tianshou's actor policy over action rows; explores within a training step and takes the mode outside."""
+
+    def __init__(self, actor: Actor) -> None:
+        self.row_width = actor.columns.count
+        super().__init__(
+            actor=actor,
+            dist_fn=actor.distribution,
+            deterministic_eval=True,
+            action_space=spaces.Box(-1.0, 1.0, (actor.columns.count,), np.float32),
+            action_scaling=False,
+            action_bound_method=None,
+        )
+
+    def map_action(self, act: Any) -> Any:
+        """Raw rows -> the units of the action table."""
+        return self.actor.columns.to_units(self._action_to_numpy(act))
+
+
+class Rows(Batch):
+    """A batch of flat tensors that splits by torch indices: no nested batch a minibatch."""
+
+    @classmethod
+    def of(cls, **tensors: Tensor) -> Rows:
+        """Rows that share the tensors."""
+        rows = cls.__new__(cls)
+        rows.__dict__.update(tensors, info=None)
+        return rows
+
+    def __len__(self) -> int:
+        return len(self.__dict__["obs"])
+
+    def split(self, size: int, shuffle: bool = True, merge_last: bool = False) -> Iterator[Rows]:
+        """Minibatches of `size` rows; the remainder joins the last one with `merge_last`."""
+        n = len(self)
+        size = n if size == -1 else min(size, n)
+        order = torch.randperm(n) if shuffle else torch.arange(n)
+        count = max(n // size, 1) if merge_last else -(-n // size)
+        for i in range(count):
+            chosen = order[i * size :] if i == count - 1 else order[i * size : (i + 1) * size]
+            yield Rows.of(**{k: v[chosen] for k, v in self.__dict__.items() if v is not None})
+
+
+class IPPO(PPO):
+    """PPO for one part of the agents. `updates` is the number of rollouts in the run."""
+
+    Settings = settings.IPPO
+    FIELDS = ("value", "logp")
+
+    def __init__(self, s: settings.IPPO, part: Part, updates: int) -> None:
+        s.check()
+        self.minibatches = s.minibatches
+        actor = Actor(part, s.hidden, s.activation, s.log_std)
+        super().__init__(
+            policy=ActorPolicy(actor),
+            critic=Critic(part, s.hidden, s.activation),
+            optim=adam(s.lr, s.anneal, updates),
+            eps_clip=s.clip,
+            vf_coef=s.value,
+            ent_coef=s.entropy,
+            max_grad_norm=s.gradient_norm,
+            gae_lambda=s.gae_lambda,
+            gamma=s.gamma,
+            return_scaling=s.return_scaling,
+        )
+
+    def record(self, rows: Tensor, out: Any) -> dict[str, Tensor]:
+        """What the update needs from collection: V(o) and log pi(a|o), each [N]."""
+        return {"value": self.critic(rows).squeeze(1), "logp": out.dist.log_prob(out.act)}
+
+    def _next_values(self, buffer: LaneBuffer, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """V of what follows each row: the next row's, the tail's for the last, the final observation's where truncated."""
+        with torch.no_grad():
+            following = np.empty_like(value)
+            following[:, :-1] = value[:, 1:]
+            following[:, -1] = self.critic(self._here(buffer.tail)).squeeze(1).cpu().numpy()
+            for index, final in buffer.cuts:
+                following.reshape(-1)[index] = self.critic(self._here(final)).squeeze(1).cpu().numpy()
+        return following.reshape(-1)
+
+    def _here(self, array: Any) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(self.policy.actor.log_std.device)
+
+    def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
+        """Returns and advantages by Tianshou's GAE from collected values; rows of agents that had left are dropped."""
+        lanes = buffer.recorded["value"].reshape(-1, buffer.rows)
+        scale = float(np.sqrt(self.ret_rms.var + self._eps)) if self.return_scaling else 1.0
+        value, following = lanes.reshape(-1) * scale, self._next_values(buffer, lanes) * scale
+        returns, advantages = self.compute_episodic_return(
+            batch, buffer, indices, following, value, gamma=self.gamma, gae_lambda=self.gae_lambda
+        )
+        kept = slice(None) if buffer.alive.all() else np.flatnonzero(buffer.alive)
+        if self.return_scaling:
+            self.ret_rms.update(returns[kept])
+        fields = {"obs": batch.obs, "act": batch.act, "adv": advantages, "returns": returns / scale, "v_s": lanes.reshape(-1)}
+        return Rows.of(**{k: self._here(v[kept]) for k, v in fields.items()}, logp_old=self._here(buffer.recorded["logp"][kept]))

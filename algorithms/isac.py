@@ -1,0 +1,199 @@
+"""Independent SAC: Tianshou's SAC on lanes, its losses unchanged.
+
+J_Q = E[(Q(o, a) - r - gamma (min_i Q_i'(o', a') - alpha log pi(a'|o')))^2],  J_pi = E[alpha log pi(a|o) - min_i Q_i(o, a)]
+(Haarnoja et al. 2018), with alpha learned toward a target entropy (arXiv 1812.05905). An action row is the tanh of a
+normal for each continuous column, then a one-hot segment for each Discrete column, drawn by the Gumbel-max trick with
+the straight-through gradient of its softmax (Jang, Gu and Poole 2017), so that hybrid rows are reparameterised as a
+whole; log pi is the sum over the columns. Where the action is a single Discrete column the expectation over its choices
+is exact and Tianshou's DiscreteSAC (Christodoulou 2019) is used instead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from tianshou.algorithm import SAC
+from tianshou.algorithm.modelfree.discrete_sac import DiscreteSAC, DiscreteSACPolicy
+from tianshou.algorithm.modelfree.sac import AutoAlpha, SACPolicy
+from tianshou.data import Batch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from algorithms import settings
+from algorithms.ippo import adam
+from algorithms.networks import HALF_LOG_TWO_PI, ILLEGAL, Columns, Critic, mlp
+from marl.team import LightPolicy, Part
+
+LOWEST, HIGHEST = -20.0, 2.0
+"""Bounds of a log standard deviation, as in the paper's code."""
+
+
+class SoftActor(nn.Module):
+    """Rows [N, width] -> parameters [N, P]: means and log deviations of continuous columns, logits of discrete ones."""
+
+    def __init__(self, part: Part, hidden: Sequence[int], activation: str) -> None:
+        super().__init__()
+        self.columns = Columns(part.group.action)
+        self._observed, self._masked = part.group.width, part.mask_width > 0
+        self.free = len(self.columns.continuous)
+        self.net = mlp(part.group.width, 2 * self.free + sum(self.columns.choices), hidden, activation, 0.01)
+
+    def forward(self, obs: Any, state: Any = None, info: Any = None) -> tuple[Tensor, Any]:
+        """(parameters, state)."""
+        rows = torch.as_tensor(obs)
+        out = self.net(rows[:, : self._observed] if self._masked else rows)
+        if self._masked:
+            bounded = 2 * self.free
+            out = torch.cat([out[:, :bounded], out[:, bounded:].masked_fill(rows[:, self._observed :] < 0.5, ILLEGAL)], -1)
+        return out, state
+
+
+class SoftPolicy(LightPolicy, SACPolicy):
+    """SAC's policy over action rows: [tanh of continuous columns | one-hot segments of discrete ones]."""
+
+    def __init__(self, actor: SoftActor) -> None:
+        self.row_width = actor.free + sum(actor.columns.choices)
+        super().__init__(actor=actor, action_scaling=False, action_space=spaces.Box(-1.0, 1.0, (self.row_width,), np.float32))
+
+    def forward(self, batch: Any, state: Any = None, **_: Any) -> Any:
+        """Batch(act [N, row], log_prob [N, 1]); the mode outside a training step."""
+        free, columns = self.actor.free, self.actor.columns
+        out, state = self.actor(batch.obs, state)
+        mean, log_std, *logits = out.split([free, free, *columns.choices], -1)
+        log_std = log_std.clamp(LOWEST, HIGHEST)
+        drawn = mean + log_std.exp() * torch.randn_like(mean) if self.is_within_training_step else mean
+        squashed = torch.tanh(drawn)
+        # log(1 - tanh(x)^2) = 2 (log 2 - x - softplus(-2x)) holds its precision where tanh saturates
+        correction = 2.0 * (math.log(2.0) - drawn - functional.softplus(-2.0 * drawn))
+        z = (drawn - mean) * (-log_std).exp()
+        log_prob = (-0.5 * z.square() - log_std - HALF_LOG_TWO_PI - correction).sum(-1, keepdim=True)
+        segments = [squashed]
+        for l in logits:
+            segment, chosen = self._choose(torch.log_softmax(l, -1))
+            segments.append(segment)
+            log_prob = log_prob + chosen
+        row = torch.cat(segments, -1) if logits else squashed
+        return Batch(act=row, log_prob=log_prob, state=state)
+
+    def _choose(self, log_probs: Tensor) -> tuple[Tensor, Tensor]:
+        """(one-hot [N, k] with the softmax's gradient, log-probability [N, 1])."""
+        noise = -torch.log(-torch.log(torch.rand_like(log_probs).clamp(1e-20, 1.0 - 1e-7))) if self.is_within_training_step else 0.0
+        soft = torch.softmax(log_probs + noise, -1)
+        hard = functional.one_hot(soft.argmax(-1), soft.shape[1]).to(soft.dtype)
+        return hard + soft - soft.detach(), (log_probs * hard).sum(-1, keepdim=True)
+
+    def map_action(self, act: Any) -> Any:
+        """Rows -> the units of the action table."""
+        row, columns = self._action_to_numpy(act), self.actor.columns
+        raw = np.zeros((len(row), columns.count), np.float32)
+        raw[:, columns.continuous] = row[:, : self.actor.free]
+        begin = self.actor.free
+        for u, k in zip(columns.discrete, columns.choices):
+            raw[:, u] = row[:, begin : begin + k].argmax(-1)
+            begin += k
+        return columns.to_units(raw)
+
+    def random_action(self, obs: Tensor) -> Tensor:
+        """Uniform rows, over the legal choices: what is collected before the first update."""
+        free, columns = self.actor.free, self.actor.columns
+        segments = [2.0 * torch.rand(len(obs), free) - 1.0]
+        legal = obs[:, self.actor._observed :] if self.actor._masked else torch.ones(len(obs), sum(columns.choices))
+        for weights in legal.split(columns.choices, -1) if columns.choices else ():
+            segments.append(functional.one_hot(torch.multinomial(weights, 1).squeeze(1), weights.shape[1]).float())
+        return torch.cat(segments, -1)
+
+
+class ChoicePolicy(LightPolicy, DiscreteSACPolicy):
+    """DiscreteSAC's policy over one Discrete column; an action row is [choice]."""
+
+    def __init__(self, actor: SoftActor) -> None:
+        self.row_width = 1
+        super().__init__(actor=actor, action_space=spaces.Discrete(actor.columns.choices[0]))
+
+    def map_action(self, act: Any) -> Any:
+        """[N, 1] choices."""
+        return self._action_to_numpy(act).reshape(-1, 1)
+
+    def random_action(self, obs: Tensor) -> Tensor:
+        """Uniform over the legal choices, [N]."""
+        k = self.actor.columns.choices[0]
+        return torch.multinomial(obs[:, self.actor._observed :] if self.actor._masked else torch.ones(len(obs), k), 1).squeeze(1)
+
+
+class _Lanes:
+    """What both SACs add to Tianshou's: tensors made once a batch, and next values gathered from the lanes."""
+
+    Settings = settings.ISAC
+    FIELDS: tuple[str, ...] = ()
+
+    def record(self, rows: Tensor, out: Any) -> dict[str, Tensor]:
+        """Nothing: SAC's update needs only the row."""
+        return {}
+
+    def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
+        """n-step targets by Tianshou, on tensors."""
+        batch = super()._preprocess_batch(batch, buffer, indices)  # type: ignore[misc]
+        for name in ("obs", "act"):
+            batch.__dict__[name] = torch.from_numpy(batch.__dict__[name])
+        return batch
+
+    def _target_q(self, buffer: Any, indices: Any) -> Tensor:
+        following = Batch(obs=torch.from_numpy(buffer.obs_next[indices]), info=Batch())
+        chosen = self._target_q_compute_action(following)  # type: ignore[attr-defined]
+        value: Tensor = self._target_q_compute_value(following, chosen)  # type: ignore[attr-defined]
+        return value
+
+
+def _shared(s: settings.ISAC, part: Part, updates: int, outputs: int, actions: int) -> dict[str, Any]:
+    def optimiser() -> Any:
+        return adam(s.lr, s.anneal, updates)
+
+    def critic() -> Critic:
+        return Critic(part, s.hidden, s.activation, outputs, actions)
+
+    columns = Columns(part.group.action)
+    goal = s.target_entropy
+    if goal is None:
+        goal = -float(len(columns.continuous)) + sum(0.5 * math.log(k) for k in columns.choices)
+    alpha = AutoAlpha(goal, 0.0, adam(s.lr, False, updates)) if s.alpha is None else float(s.alpha)
+    own = {"policy_optim": optimiser(), "critic": critic(), "critic_optim": optimiser(), "critic2": critic(), "critic2_optim": optimiser()}
+    return {**own, "tau": s.tau, "gamma": s.gamma, "alpha": alpha, "n_step_return_horizon": s.n_step}
+
+
+class RowSAC(_Lanes, SAC):
+    """SAC on continuous and hybrid rows."""
+
+    def __init__(self, s: settings.ISAC, part: Part, updates: int) -> None:
+        policy = SoftPolicy(SoftActor(part, s.hidden, s.activation))
+        super().__init__(policy=policy, **_shared(s, part, updates, 1, policy.row_width))
+
+
+class ChoiceSAC(_Lanes, DiscreteSAC):
+    """SAC on one Discrete column, the expectation over choices taken exactly."""
+
+    def __init__(self, s: settings.ISAC, part: Part, updates: int) -> None:
+        policy = ChoicePolicy(SoftActor(part, s.hidden, s.activation))
+        super().__init__(policy=policy, **_shared(s, part, updates, policy.actor.columns.choices[0], 0))
+
+    def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
+        batch = super()._preprocess_batch(batch, buffer, indices)
+        batch.__dict__["act"] = batch.act[:, 0]
+        return batch
+
+
+class ISAC:
+    """SAC for one part of the agents. `updates` is the number of updates in the run."""
+
+    Settings = settings.ISAC
+    FIELDS: tuple[str, ...] = ()
+
+    def __new__(cls, s: settings.ISAC, part: Part, updates: int) -> Any:
+        """A `ChoiceSAC` for one Discrete column, else a `RowSAC`."""
+        s.check()
+        columns = Columns(part.group.action)
+        return (ChoiceSAC if columns.count == 1 and columns.discrete else RowSAC)(s, part, updates)

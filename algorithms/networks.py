@@ -1,0 +1,172 @@
+"""Networks and the distribution over action rows.
+
+A raw action row has its continuous columns first-come in table order and one number for each Discrete column; a
+continuous column's raw range is [-1, 1], which `to_units` maps onto the column's own, linearly or geometrically.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from marl.game import ActionTable, Column, Discrete, bounds
+from marl.team import Part
+
+torch.distributions.Distribution.set_default_validate_args(False)
+
+HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
+ILLEGAL = -1e9
+"""Logit of a choice that the mask forbids."""
+ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
+
+
+def mlp(inputs: int, outputs: int, hidden: Sequence[int], activation: str, last_gain: float) -> nn.Sequential:
+    """Fully connected layers: orthogonal weights of gain sqrt(2), the last of `last_gain` (Saxe et al. 2014), zero biases."""
+    widths, stack = [inputs, *hidden], []
+    for i, o in pairwise(widths):
+        stack += [_linear(i, o, math.sqrt(2.0)), ACTIVATIONS[activation]()]
+    return nn.Sequential(*stack, _linear(widths[-1], outputs, last_gain))
+
+
+def _linear(inputs: int, outputs: int, gain: float) -> nn.Linear:
+    layer = nn.Linear(inputs, outputs)
+    nn.init.orthogonal_(layer.weight, gain)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class Columns:
+    """Which raw columns are continuous and which discrete, and the way into the action table's units."""
+
+    def __init__(self, action: ActionTable) -> None:
+        columns = list(action.values())
+        self.continuous = [u for u, c in enumerate(columns) if isinstance(c, Column)]
+        self.discrete = [u for u, c in enumerate(columns) if isinstance(c, Discrete)]
+        self.choices = [c.k for c in columns if isinstance(c, Discrete)]
+        self.count = len(columns)
+        low, high = bounds(action)
+        self._log = np.array([isinstance(c, Column) and c.scale == "log" for c in columns])[self.continuous]
+        self._low, self._high = low[self.continuous], high[self.continuous]
+        self._low[self._log], self._high[self._log] = np.log(self._low[self._log]), np.log(self._high[self._log])
+
+    def to_units(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Raw rows [N, U] -> rows in the units of the action table; continuous columns are clipped to [-1, 1] first."""
+        rows = raw.astype(np.float64)
+        if self.continuous:
+            share = (np.clip(rows[:, self.continuous], -1.0, 1.0) + 1.0) / 2.0
+            mapped = self._low + (self._high - self._low) * share
+            if self._log.any():
+                mapped[:, self._log] = np.exp(mapped[:, self._log])
+            rows[:, self.continuous] = mapped
+        return rows
+
+    def deviation(self, raw_mean: npt.NDArray[Any], raw_std: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Standard deviation in units of continuous columns at a raw mean: half the difference of mean +- one raw deviation."""
+        up, down = (raw_mean + sign * raw_std for sign in (1.0, -1.0))
+        ends = [self._low + (self._high - self._low) * (np.clip(x, -1.0, 1.0) + 1.0) / 2.0 for x in (up, down)]
+        ends = [np.where(self._log, np.exp(np.where(self._log, e, 0.0)), e) for e in ends]
+        return (ends[0] - ends[1]) / 2.0
+
+
+class Product(torch.distributions.Distribution):
+    """Independent normals (continuous columns) and categoricals (discrete columns) over action rows [N, U].
+
+    log p(a) = sum_c [-(a_c - m_c)^2 / (2 s_c^2) - log s_c - log sqrt(2 pi)] + sum_d log softmax(l_d)[a_d].
+    """
+
+    arg_constraints: dict[str, Any] = {}  # noqa: RUF012
+
+    def __init__(self, log_std: Tensor, mean: Tensor, logits: Sequence[Tensor], columns: Columns) -> None:
+        self.log_std, self.centre, self.columns = log_std, mean, columns
+        self.log_probs = [torch.log_softmax(l, -1) for l in logits]
+        super().__init__(mean.shape[:1], torch.Size([columns.count]), validate_args=False)
+
+    def _row(self, continuous: Tensor, discrete: Sequence[Tensor]) -> Tensor:
+        if not discrete:
+            return continuous
+        row = continuous.new_empty(len(continuous), self.columns.count)
+        row[:, self.columns.continuous] = continuous
+        for u, choice in zip(self.columns.discrete, discrete):
+            row[:, u] = choice.to(row.dtype)
+        return row
+
+    def sample(self, sample_shape: Any = None) -> Tensor:
+        """One row each."""
+        with torch.no_grad():
+            choices = [torch.multinomial(l.exp(), 1).squeeze(1) for l in self.log_probs]
+            return self._row(self.centre + self.log_std.exp() * torch.randn_like(self.centre), choices)
+
+    @property
+    def mode(self) -> Tensor:
+        """The mean of continuous columns, the likeliest choice of discrete ones."""
+        return self._row(self.centre, [l.argmax(-1) for l in self.log_probs])
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """[N] nats."""
+        total = None
+        if self.columns.continuous:
+            own = value if not self.log_probs else value[:, self.columns.continuous]
+            z = (own - self.centre) * (-self.log_std).exp()
+            total = (-0.5 * z.square() - self.log_std - HALF_LOG_TWO_PI).sum(-1)
+        for u, l in zip(self.columns.discrete, self.log_probs):
+            chosen = l.gather(1, value[:, u : u + 1].long()).squeeze(1)
+            total = chosen if total is None else total + chosen
+        assert total is not None
+        return total
+
+    def entropy(self) -> Tensor:
+        """[N] nats: sum_c (log s_c + log sqrt(2 pi e)) - sum_d sum_k p_dk log p_dk."""
+        total = (self.log_std + 0.5 + HALF_LOG_TWO_PI).sum(-1).expand(len(self.centre))
+        for l in self.log_probs:
+            total = total - (l.exp() * l).sum(-1)
+        return total
+
+
+class Actor(nn.Module):
+    """Rows [N, width] -> parameters [N, P] of a `Product`: log deviations (free of the state), means, logits."""
+
+    def __init__(self, part: Part, hidden: Sequence[int], activation: str, log_std: float) -> None:
+        super().__init__()
+        self.columns = Columns(part.group.action)
+        self._observed, self._masked = part.group.width, part.mask_width > 0
+        self._sizes = [len(self.columns.continuous), *self.columns.choices]
+        self.net = mlp(part.group.width, sum(self._sizes), hidden, activation, 0.01)
+        self.log_std = nn.Parameter(torch.full((len(self.columns.continuous),), float(log_std)))
+
+    def forward(self, obs: Any, state: Any = None, info: Any = None) -> tuple[Tensor, Any]:
+        """(parameters, state): one tensor, because a Batch refuses a tuple of unequal widths."""
+        rows = torch.as_tensor(obs)
+        out = self.net(rows[:, : self._observed] if self._masked else rows)
+        if self._masked:
+            free = self._sizes[0]
+            illegal = rows[:, self._observed :] < 0.5
+            out = torch.cat([out[:, :free], out[:, free:].masked_fill(illegal, ILLEGAL)], -1)
+        return torch.cat([self.log_std.expand(len(out), -1), out], -1), state
+
+    def distribution(self, parameters: Tensor) -> Product:
+        """The distribution that `forward`'s parameters name."""
+        log_std, mean, *logits = parameters.split([self._sizes[0], *self._sizes], -1)
+        return Product(log_std, mean, logits, self.columns)
+
+
+class Critic(nn.Module):
+    """Rows [N, width] -> values [N, 1]; with `actions`, the further columns that follow the row in a Q-function's input."""
+
+    def __init__(self, part: Part, hidden: Sequence[int], activation: str, outputs: int = 1, actions: int = 0) -> None:
+        super().__init__()
+        self._observed, self._masked = part.group.width, part.mask_width > 0
+        self.net = mlp(part.group.width + actions, outputs, hidden, activation, 1.0)
+
+    def forward(self, obs: Any, act: Any = None, info: Any = None) -> Tensor:
+        """V(row), or Q(row, act), or Q(row, .)."""
+        rows = torch.as_tensor(obs)
+        rows = rows[:, : self._observed] if self._masked else rows
+        out: Tensor = self.net(rows if act is None else torch.cat([rows, torch.as_tensor(act)], -1))
+        return out

@@ -1,0 +1,129 @@
+"""A resolved configuration made into objects: copies of the game, schedule, curriculum, run."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import algorithms
+import curricula
+from experiments.compose import Setup
+from experiments.run_folder import RunFolder
+from marl.errors import UserError
+
+if TYPE_CHECKING:
+    from marl.copies import Copies
+    from marl.track import Tracker
+    from marl.train import MakeCopies, Progress, Run, Schedule
+
+
+def copies_of(setup: Setup) -> MakeCopies:
+    """(parameters that replace the run's own, n) -> n copies of the run's game."""
+    if setup.game is None:
+        return _foreign(setup)
+    game, params = setup.game, setup.params
+    assert params is not None
+    threads, weights = setup.config["threads"], setup.config["env"]["weights"]
+
+    def make(stage: Mapping[str, Any], n: int) -> Copies:
+        from marl.vector import VectorGame
+
+        return VectorGame(game, n, replace(params, **stage) if stage else params, threads=threads, weights=weights)  # type: ignore[type-var]
+
+    return make
+
+
+def _foreign(setup: Setup) -> MakeCopies:
+    from marl.external import vectorize
+
+    env = setup.config["env"]
+    factory = attribute(env["factory"], "env.factory")
+
+    def make(stage: Mapping[str, Any], n: int) -> Copies:
+        copies: Copies = vectorize(lambda: factory(**{**env["kwargs"], **stage}), n)
+        return copies
+
+    return make
+
+
+def attribute(path: str, key: str) -> Callable[..., Any]:
+    """What `module:function` names. Raises UserError where there is no such thing."""
+    module, _, name = path.partition(":")
+    if not module or not name:
+        raise UserError(f"{key} = {path!r}: expected is module:function")
+    try:
+        loaded = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (module + ".").startswith(error.name + "."):
+            raise
+        raise UserError(f"{key} = {path!r}: module {error.name!r} is not installed or not on the path") from error
+    found = getattr(loaded, name, None)
+    if not callable(found):
+        raise UserError(f"{key} = {path!r}: module {module!r} has no function {name!r}")
+    made: Callable[..., Any] = found
+    return made
+
+
+def schedule_of(setup: Setup) -> Schedule:
+    """Length of the run and what happens when."""
+    from marl.train import Schedule
+
+    config = setup.config
+    in_steps = config["total_episodes"] is None
+    return Schedule(
+        total=config["total_steps"] if in_steps else config["total_episodes"],
+        unit="steps" if in_steps else "episodes",
+        evaluation_every=config["evaluation"]["every"],
+        evaluation_episodes=config["evaluation"]["episodes"],
+        checkpoint_every=config["checkpoint"]["every"],
+        keep=config["checkpoint"]["keep"],
+        patience=config["early_stopping"]["patience"],
+    )
+
+
+def curriculum_of(setup: Setup) -> curricula.Curriculum | None:
+    """The curriculum at its first stage, its stages checked against the game; None where there is none."""
+    name = setup.config["curriculum"]["name"]
+    if name is None:
+        return None
+    if setup.game is None or setup.params is None:
+        raise UserError(f"curriculum = {name!r}: stages change a game's parameters, a foreign environment has none")
+    given = {key: value for key, value in setup.config["env"].items() if key in setup.params.__dataclass_fields__}
+    return curricula.load(name, curricula.same_columns(setup.game, given))
+
+
+def run_of(setup: Setup, folder: RunFolder, trackers: Sequence[Tracker], watch: Callable[[Progress], None]) -> Run:
+    """The run, not begun."""
+    import torch
+
+    from marl.train import Run
+
+    config = setup.config
+    torch.set_num_threads(config["threads"])
+    return Run(
+        copies_of(setup),
+        algorithms.load(config["algorithm"]["name"]),
+        setup.settings,
+        schedule_of(setup),
+        seed=config["seed"],
+        n_envs=config["n_envs"],
+        folder=folder.path,
+        rivals=config["opponents"],
+        trackers=trackers,
+        curriculum=curriculum_of(setup),
+        device=device(config["device"]),
+        watch=watch,
+    )
+
+
+def device(name: str) -> str:
+    """A torch device that is there. Raises UserError."""
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device = {name!r}: {str(error).splitlines()[0]}") from error
+    return name

@@ -1,0 +1,101 @@
+"""The console command `marl`: finds the subcommand, prints refusals as one line. Nothing heavy is imported before one is chosen."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from marl.errors import UserError
+
+COMMANDS = {
+    "train": ("experiments.train", "train a team: marl train env=auction algorithm=ippo seed=0"),
+    "evaluate": ("experiments.evaluate", "play a run's policies on fixed seeds: marl evaluate RUN --episodes 256"),
+    "resume": ("experiments.resume", "continue a run from its last checkpoint: marl resume RUN"),
+    "list": ("experiments.listing", "games, algorithms, curricula; one game's parameters and columns: marl list env=auction"),
+    "benchmark": ("experiments.benchmark", "speed of rules, collection and updates as ratios to plain references"),
+    "answers": ("experiments.answers", "train on games with known answers and say PASS or FAIL"),
+}
+"""Subcommand -> the module whose `main(arguments) -> exit code` runs it, and what it is for."""
+
+REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
+"""Answers of the file system that are the user's to mend."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Options of a command; what is wrong with them is refused in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{self.prog}: {message}")
+
+
+def parser(name: str) -> Parser:
+    """An empty parser of a subcommand. `--module` is read by `main` before it."""
+    made = Parser(prog=f"marl {name}", description=COMMANDS[name][1], allow_abbrev=False)
+    made.add_argument("--module", action="append", default=[], metavar="NAME", help="import a module that registers games or algorithms")
+    return made
+
+
+def load_modules(names: Sequence[str]) -> None:
+    """Import modules that register games and algorithms. Raises UserError."""
+    if names:
+        from marl.plugins import load_module
+
+        for name in names:
+            load_module(name)
+
+
+def overview() -> str:
+    """The text of `marl --help`."""
+    lines = ["usage: marl COMMAND [--module NAME] ...", "", "commands (marl COMMAND --help says more):"]
+    lines += [f"  {name:10} {purpose}" for name, (_, purpose) in COMMANDS.items()]
+    return "\n".join(lines)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line; returns its exit code. Raises UserError for what is refused."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    name, *rest = arguments
+    if name == "--version":
+        from marl import __version__
+
+        print(f"market-marl {__version__}")
+        return 0
+    if name not in COMMANDS:
+        raise UserError(f"no command {name!r}: legal are {', '.join(COMMANDS)}")
+    code: int = importlib.import_module(COMMANDS[name][0]).main(rest)
+    return code
+
+
+def complain(error: Exception) -> None:
+    """A refusal on stderr, in one line."""
+    print("marl: error: " + " ".join(str(error).split()), file=sys.stderr)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of `marl` and of `python -m experiments.cli`; returns the exit code: 2 for what the user has to mend."""
+    try:
+        return run(sys.argv[1:] if arguments is None else arguments)
+    except UserError as error:
+        complain(error)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough (`marl list | head`). Python would complain once more at exit.
+        sys.stderr.close()
+        return 0
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
+        complain(error)
+    except KeyboardInterrupt:
+        print("marl: interrupted", file=sys.stderr)
+        return 130
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""Overrides to a resolved configuration: composed by Hydra, typed by the schemas, refused in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments import groups, refusals
+from experiments.schema import DEFAULT_STEPS, EVALUATIONS, TrainConfig, check
+from marl.errors import UserError
+from marl.game import Game
+from marl.params import Params
+
+CONF = Path(__file__).with_name("conf")
+OPTIONAL = ("experiment", "profile")
+GROUPS = ("env", "algorithm", "curriculum", "tracker", *OPTIONAL)
+NAMED = ("env.name", "algorithm.name", "curriculum.name")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A run before it starts: the resolved configuration and what it names. `game` and `params` are None for a foreign environment."""
+
+    config: Mapping[str, Any]
+    game: Game | None
+    params: Params | None
+    settings: Any
+
+
+def compose(overrides: Sequence[str]) -> Setup:
+    """The run that `key=value` overrides describe. Raises UserError."""
+    return resolve(composed(overrides))
+
+
+def composed(overrides: Sequence[str], hydra: bool = False) -> Any:
+    """The typed configuration as Hydra composes it, nulls and references still in it; with its own node if asked. Raises UserError."""
+    from hydra import compose as hydra_compose
+
+    with session():
+        try:
+            return hydra_compose("train", overrides=accepted(overrides), return_hydra_config=hydra)
+        except Exception as error:
+            raise refused(error) from error
+
+
+def refused(error: Exception) -> Exception:
+    """Hydra's and OmegaConf's refusals as UserError; any other error as it is."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    return refusals.explain(error) if isinstance(error, HydraException | OmegaConfBaseException) else error
+
+
+def session() -> Any:
+    """A context in which Hydra composes from `conf/` and the registered schemas."""
+    from hydra import initialize_config_dir
+
+    groups.register()
+    return initialize_config_dir(str(CONF), job_name="marl", version_base="1.3")
+
+
+def accepted(overrides: Sequence[str], sweep: bool = False) -> list[str]:
+    """The overrides, read: keys are declared and stay, so none is added (`+`) or deleted (`~`); below `env.kwargs` any key is good.
+
+    Several values of a key (`seed=0,1`) are a sweep. Raises UserError.
+    """
+    return [_accepted(line, sweep) for line in overrides]
+
+
+def _accepted(line: str, sweep: bool) -> str:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        override = OverridesParser.create().parse_overrides([line])[0]
+    except HydraException as error:
+        raise UserError(f"override {line!r}: expected is key=value ({str(error).splitlines()[1]})") from error
+    key, value = override.key_or_group, override.value()
+    if not key or override.package is not None:
+        raise UserError(f"override {line!r}: expected is key=value")
+    if key in NAMED:
+        raise UserError(f"{key}: choose it with {key.removesuffix('.name')}={value}")
+    if override.is_sweep_override():
+        if not sweep:
+            raise UserError(f"override {line!r}: several values make a sweep (-m), a list is written {key}=[a,b]")
+        return line
+    if key in GROUPS and not isinstance(value, str) and not (value is None and key in OPTIONAL):
+        raise UserError(f"{key} = {value!r}: the name of a choice is expected")
+    if key.startswith("env.kwargs.") or (key == "env.kwargs" and isinstance(value, dict)):
+        return f"++{key}={override.get_value_element_as_str()}"
+    if override.is_delete() or override.is_add() or override.is_force_add():
+        raise UserError(f"override {line!r}: every key is declared, none is added or removed; expected is key=value")
+    return line
+
+
+def resolve(config: Any) -> Setup:
+    """Fill in what is null by declaration, resolve references, refuse what is out of range. `config` is a composed DictConfig."""
+    from omegaconf import OmegaConf
+
+    try:
+        values: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    except Exception as error:
+        raise refused(error) from error
+    check(TrainConfig, values)
+    _fill_counts(values)
+    game, params = _fill_env(values["env"])
+    if game is not None:
+        _check_opponents(values["opponents"], game)
+    settings = groups.build_settings(values["algorithm"]["name"], values["algorithm"])
+    return Setup(values, game, params, settings)
+
+
+def _fill_counts(values: dict[str, Any]) -> None:
+    """Length of the run, and how often to evaluate and to save, where the configuration leaves them open."""
+    if values["total_steps"] is not None and values["total_episodes"] is not None:
+        both = f"total_steps = {values['total_steps']} and total_episodes = {values['total_episodes']}"
+        raise UserError(f"{both}: a run has one length, give one of them")
+    if values["total_episodes"] is None and values["total_steps"] is None:
+        values["total_steps"] = DEFAULT_STEPS
+    total = values["total_steps"] if values["total_episodes"] is None else values["total_episodes"]
+    if values["evaluation"]["every"] is None:
+        values["evaluation"]["every"] = max(1, total // EVALUATIONS)
+    if values["checkpoint"]["every"] is None:
+        values["checkpoint"]["every"] = values["evaluation"]["every"]
+
+
+def _fill_env(env: dict[str, Any]) -> tuple[Game | None, Params | None]:
+    """The game and its parameters: given, else the preset's, else declared; and the weights of its reward components."""
+    import envs
+
+    if env["name"] == "pettingzoo":
+        return None, None
+    game = envs.game(env["name"])
+    given = {key: value for key, value in env.items() if key not in groups.OWN and value is not None}
+    params = game.make_params(env["preset"], **given)
+    env.update(asdict(params))  # type: ignore[call-overload]
+    for name, component in game.reward.items():
+        if env["weights"][name] is None:
+            env["weights"][name] = component.weight
+    return game, params
+
+
+def _check_opponents(name: str | None, game: Game) -> None:
+    names = [*game.baselines, "random"]
+    if name is not None and name not in names:
+        raise refusals.unknown(f"opponents = {name!r}: no such baseline of {game.name}", name, names)

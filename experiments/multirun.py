@@ -1,0 +1,56 @@
+"""`marl train -m`: a run for every combination of values, one after another or by the chosen Hydra launcher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments import run_folder, tables
+from experiments.cli import load_modules
+from experiments.compose import refused, resolve, session
+from marl.errors import UserError
+
+FOLDER = "run_dir=runs/${now:%Y%m%d-%H%M%S}-sweep"
+
+
+def multirun(overrides: Sequence[str]) -> int:
+    """Run all combinations; a run that is refused leaves the others theirs. Prints a table; returns the exit code."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    named = any(line.startswith("run_dir=") for line in overrides)
+    with session():
+        hydra: Any = GlobalHydra.instance().hydra
+        try:
+            batches = hydra.multirun("train", job, [*overrides, *([] if named else [FOLDER])], with_log_configuration=False)
+        except Exception as error:
+            raise refused(error) from error
+    done = [(" ".join(_shown(ret.overrides)), ret.return_value) for batch in batches for ret in batch]
+    print(tables.table(["run", "score", "return", "folder"], [[n, r.get("score"), r.get("return"), r["folder"]] for n, r in done]))
+    refusals = [f"{name or 'run'}: {row['error']}" for name, row in done if "error" in row]
+    if refusals:
+        raise UserError(f"{len(refusals)} of {len(done)} runs refused: {'; '.join(refusals)}")
+    return 0
+
+
+def _shown(overrides: Sequence[str]) -> list[str]:
+    return [line for line in overrides if not line.startswith(("run_dir=", "modules=", "hydra"))]
+
+
+def job(config: Any) -> Mapping[str, Any]:
+    """One run of the sweep, in a folder of its own; called by the launcher, perhaps in another process."""
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    from experiments.train import execute
+
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        load_modules(OmegaConf.to_container(config.modules))  # type: ignore[arg-type]
+        config.run_dir = str(folder)
+        setup = resolve(config)
+        result = execute(setup, run_folder.create(folder, setup.config))
+    except UserError as error:
+        return {"folder": str(folder), "error": str(error)}
+    score = (result.report["score"] or {}).get("mean")
+    return {"folder": str(folder), "score": score, "return": result.report["return"]["mean"]}

@@ -1,0 +1,81 @@
+"""What Hydra and OmegaConf refuse, said in one line: the key, its value, what is legal, the closest match."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, get_args, get_type_hints
+
+from experiments.extras import LAUNCHERS, missing
+from experiments.schema import WANTED, legal, limits_of
+from marl.errors import UserError
+
+CHOSEN = re.compile(r"Could not (?:find|load) '(?P<group>.+)/(?P<choice>[^/']+)'")
+VALUE = re.compile(r"Value '(?P<value>.*)' of type '\w+' could not be converted")
+
+
+def closest(name: str, names: Sequence[str]) -> str:
+    """` (closest: x)` where one of `names` resembles `name`, else nothing."""
+    found = difflib.get_close_matches(name, names, n=1)
+    return f" (closest: {found[0]})" if found else ""
+
+
+def unknown(what: str, name: str, names: Sequence[str]) -> UserError:
+    """The refusal of a name that is none of `names`."""
+    return UserError(f"{what}: legal are {', '.join(names)}{closest(name, names)}" if names else f"{what}: there are none")
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what caused it, outermost first."""
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def explain(error: Exception) -> UserError:
+    """The refusal as one line."""
+    from omegaconf.errors import OmegaConfBaseException
+
+    for cause in chain(error):
+        if isinstance(cause, UserError):
+            return cause
+        if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+            return _key(cause)
+    return _choice(str(error)) or UserError(_first_line(error))
+
+
+def _first_line(error: Exception) -> str:
+    """Hydra's own words, without its advice on how to extend a config."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return "; ".join(line for line in lines[:2] if "To append" not in line and "See http" not in line) or type(error).__name__
+
+
+def _choice(message: str) -> UserError | None:
+    """A choice of a config group that does not exist."""
+    match = CHOSEN.search(message)
+    if match is None:
+        return None
+    group, choice = match["group"], match["choice"]
+    if group == "hydra/launcher" and choice in LAUNCHERS:
+        return missing(LAUNCHERS[choice])
+    available = re.findall(r"^\t(\S+)$", message.split("Available options", 1)[-1], re.MULTILINE)
+    return unknown(f"{group} = {choice!r}: no such choice", choice, available)
+
+
+def _key(error: Any) -> UserError:
+    """A key that does not exist, is not given, or has a value of the wrong type."""
+    key, owner = str(error.full_key), error.object_type
+    said, value = str(error).splitlines()[0], VALUE.search(error.msg or "")
+    given = f"{key} = {value['value']!r}" if value else f"{key}: {said}"
+    if not is_dataclass(owner):
+        inner = [WANTED[a] for a in get_args(error.ref_type) if a in WANTED]
+        return UserError(f"{given}: legal is {inner[-1]}" if inner else given)
+    name = key.rpartition(".")[2]
+    declared = {f.name: f for f in fields(owner)}
+    if name not in declared:
+        return unknown(f"{key}: no such key", name, list(declared))
+    wanted = legal(get_type_hints(owner)[name], limits_of(declared[name]))
+    return UserError(f"{key} is not given: legal is {wanted}" if "Missing mandatory" in said else f"{given}: legal is {wanted}")

@@ -1,0 +1,81 @@
+"""`marl resume RUN`: continue a run from its last checkpoint, as if it had never stopped."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from experiments import train
+from experiments.cli import load_modules, parser
+from experiments.compose import Setup, accepted
+from experiments.run_folder import RunFolder, config_hash, find, write
+from experiments.stored import stored
+from marl.errors import UserError
+
+CHANGEABLE = ("total_steps", "total_episodes", "early_stopping.patience", "log_level")
+"""Keys that may differ in the rest of a run. Random states come from the checkpoint: a seed changes nothing."""
+
+
+def resume(run: str | Path, overrides: Sequence[str] = ()) -> train.Result:
+    """Continue the run in a folder to its end, or further with a larger total. Raises UserError."""
+    folder = find(Path(run))
+    before = stored(folder)
+    setup = changed(folder, before, overrides)
+    return train.execute(setup, folder, resume=True)
+
+
+def changed(folder: RunFolder, before: Setup, overrides: Sequence[str]) -> Setup:
+    """The run's configuration with the overrides that are legal on resume; written back to its folder."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    changes: dict[str, Any] = {}
+    for override in OverridesParser.create().parse_overrides(accepted(overrides)):
+        key, value = override.key_or_group, override.value()
+        if key == "seed":
+            notice = f"seed={value} is ignored: the random states of the run are in its checkpoint (seed {before.config['seed']})"
+            logging.getLogger("marl.run").warning(notice)
+        elif key not in CHANGEABLE:
+            raise UserError(f"{key} = {value!r}: a run keeps its configuration, legal on resume are {', '.join(CHANGEABLE)}")
+        else:
+            _nest(changes, key, value)
+    if not changes:
+        return before
+    setup = stored(folder, changes)
+    _check_total(before, setup)
+    write(folder.config, yaml.safe_dump(dict(setup.config), sort_keys=False))
+    manifest = folder.read_manifest()
+    manifest["config_hash"] = config_hash(setup.config)
+    manifest["changes"] = [*manifest.get("changes", []), changes]
+    write(folder.manifest, json.dumps(manifest, indent=2) + "\n")
+    return setup
+
+
+def _nest(changes: dict[str, Any], key: str, value: Any) -> None:
+    *outer, last = key.split(".")
+    for name in outer:
+        changes = changes.setdefault(name, {})
+    changes[last] = value
+
+
+def _check_total(before: Setup, after: Setup) -> None:
+    """A total may grow, in the unit that the run has."""
+    for key in ("total_steps", "total_episodes"):
+        old, new = before.config[key], after.config[key]
+        if (old is None) != (new is None) or (old is not None and new < old):
+            raise UserError(f"{key} = {new}: the run was made with {old}, a total keeps its unit and may only grow")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command; returns its exit code."""
+    options = parser("resume")
+    options.add_argument("run", metavar="RUN", help="run folder")
+    options.add_argument("overrides", nargs="*", metavar="key=value", help=f"legal are {', '.join(CHANGEABLE)}")
+    given = options.parse_intermixed_args(list(arguments))
+    load_modules(given.module)
+    print(train.show(resume(given.run, given.overrides)))
+    return 0

@@ -1,0 +1,49 @@
+"""Tables as aligned plain text, and the summary of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Columns aligned: texts to the left, numbers to the right, under a rule."""
+    cells = [[number(x) for x in row] for row in rows]
+    width = [max(len(line[i]) for line in [list(head), *cells]) for i in range(len(head))]
+    right = [bool(rows) and all(isinstance(row[i], int | float) or row[i] in ("", None) for row in rows) for i in range(len(head))]
+
+    def line(texts: Sequence[str]) -> str:
+        return "  ".join(t.rjust(w) if r else t.ljust(w) for t, w, r in zip(texts, width, right)).rstrip()
+
+    return "\n".join([line(head), line(["-" * w for w in width]), *(line(c) for c in cells)])
+
+
+def number(value: Any) -> str:
+    """A cell: floats to four significant digits, nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, float):
+        return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return f"{value:,.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+
+
+def interval(estimate: Mapping[str, float]) -> str:
+    """`mean [low, high]` of an estimate with a 95 % interval."""
+    return f"{number(float(estimate['mean']))} [{number(float(estimate['low']))}, {number(float(estimate['high']))}]"
+
+
+def summary(evaluation: Mapping[str, Any], speed: float | None = None) -> str:
+    """The end of a run as a table: returns by role and of the baselines with 95 % intervals, score, exploitability, steps/s.
+
+    `evaluation` is the content of evaluation.json: `return`, and where there are some `roles` (name -> return),
+    `baselines` (name -> return), `score`, `exploitability` (estimates with mean, low, high), and metrics by trial.
+    """
+    rows = [["all agents", interval(evaluation["return"])]]
+    rows += [[f"  {role}", interval(estimate)] for role, estimate in evaluation.get("roles", {}).items()]
+    rows += [[f"baseline {name}", interval(estimate)] for name, estimate in evaluation.get("baselines", {}).items()]
+    text = [table(["policy", "return, mean [95 % interval]"], rows)]
+    for key, label in (("score", "score"), ("exploitability", "exploitability")):
+        if evaluation.get(key) is not None:
+            text.append(f"{label}: {interval(evaluation[key])}")
+    text.append(f"episodes: {evaluation['return']['episodes']:,}" + (f"   env steps/s: {speed:,.0f}" if speed else ""))
+    return "\n".join(text)

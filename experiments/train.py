@@ -1,0 +1,164 @@
+"""`marl train`: a run from its configuration to its summary, and the same thing from Python."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments import run_folder, runlog
+from experiments.cli import load_modules, parser
+from experiments.compose import Setup, accepted, compose
+from experiments.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from experiments.players import Policy
+    from marl.train import Outcome, Progress
+
+log = logging.getLogger("marl.run")
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run: the score of its best policy (its mean return where the game has no reference), its folder, its policy."""
+
+    best_score: float
+    run_dir: Path
+    policy: Policy
+    report: Mapping[str, Any]
+    speed: float
+    """Environment steps a second, evaluations included."""
+
+
+def train(env: str, algorithm: str, modules: Sequence[str] = (), **overrides: Any) -> Result:
+    """Train as `marl train env=... algorithm=...` does; `modules` are imported first.
+
+    Nested keys are given with their dots or as dicts: `train("auction", "ippo", total_steps=10_000, **{"env.n_agents": 2})`,
+    `evaluation={"every": 500}`. Raises UserError.
+    """
+    load_modules(modules)
+    lines = [f"env={env}", f"algorithm={algorithm}", *override_lines({**overrides, "modules": list(modules)})]
+    setup = compose(lines)
+    return execute(setup, run_folder.create(Path(setup.config["run_dir"]), setup.config))
+
+
+def override_lines(values: Mapping[str, Any], under: str = "") -> list[str]:
+    """`key=value` lines of nested values, quoted for Hydra's grammar."""
+    lines = []
+    for key, value in values.items():
+        if isinstance(value, Mapping) and f"{under}{key}" != "env.kwargs":
+            lines += override_lines(value, f"{under}{key}.")
+        else:
+            lines.append(f"{under}{key}={_literal(value)}")
+    return lines
+
+
+def _literal(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{k}:{_literal(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(_literal(v) for v in value) + "]"
+    if isinstance(value, str | Path):
+        text = str(value)
+        return text if text.isidentifier() else "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return repr(value)
+
+
+def execute(setup: Setup, folder: RunFolder, resume: bool = False) -> Result:
+    """Run to the end in `folder`, evaluate the best policy, draw the curves. Raises UserError."""
+    from experiments.progress import Bar
+
+    run_id = folder.read_manifest()["id"]
+    unit = "steps" if setup.config["total_episodes"] is None else "episodes"
+    bar = Bar(unit)
+    with runlog.opened(folder.log, run_id, setup.config["log_level"]) as place:
+
+        def watch(progress: Progress) -> None:
+            place.step, place.episode = progress.steps, int(progress.row.get("train/episodes", 0))
+            log.debug("row %s", dict(progress.row))
+            bar(progress)
+
+        log.info("%s in %s", "resume" if resume else "start", folder.path)
+        try:
+            outcome = _steps(setup, folder, run_id, watch, resume)
+        finally:
+            bar.close()
+        log.info("ended: %s; best %g at step %d", outcome.ended, outcome.best, outcome.best_step)
+        return _concluded(setup, folder, bar.speed)
+
+
+def _steps(setup: Setup, folder: RunFolder, run_id: str, watch: Any, resume: bool) -> Outcome:
+    from experiments import trackers
+    from experiments.build import run_of
+
+    told = trackers.start(folder, setup.config, run_id)
+    try:
+        run = run_of(setup, folder, told, watch)
+        run.resume() if resume else run.start()
+    except BaseException:
+        for tracker in told:
+            tracker.close()
+        raise
+    return run.run()
+
+
+def _concluded(setup: Setup, folder: RunFolder, speed: float) -> Result:
+    from experiments import plots
+    from experiments.evaluate import report
+    from experiments.players import Policy, load
+    from marl.track import read_metrics
+
+    plots.learning_curves(read_metrics(folder.metrics), folder.path)
+    found = report(setup, folder, setup.config["evaluation"]["episodes"], "best")
+    score = (found["score"] or {}).get("mean")
+    best = found["return"]["mean"] if score is None else score
+    return Result(best, folder.path, Policy(load(setup, folder)), found, speed)
+
+
+def show(result: Result) -> str:
+    """The summary at the end of a run."""
+    from experiments import evaluate
+
+    return f"{evaluate.show(result.report, result.speed)}\nrun folder: {result.run_dir}"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command; returns its exit code."""
+    options = parser("train")
+    options.usage = "marl train [--module NAME] [-m] [--cfg job|hydra|all] [key=value ...]"
+    options.epilog = "`marl list` shows what env, algorithm, curriculum and tracker may be, and every key."
+    options.add_argument("-m", "--multirun", action="store_true", help="a run for every combination of comma-separated values")
+    options.add_argument("--cfg", choices=("job", "hydra", "all"), help="print the configuration and stop")
+    options.add_argument("overrides", nargs="*", metavar="key=value", help="env=auction env.n_agents=2 algorithm=ippo seed=0 ...")
+    given = options.parse_intermixed_args(list(arguments))
+    load_modules(given.module)
+    overrides = given.overrides + ([f"modules=[{','.join(given.module)}]"] if given.module else [])
+    if given.cfg:
+        print(configuration(overrides, given.cfg), end="")
+        return 0
+    if given.multirun:
+        from experiments.multirun import multirun
+
+        return multirun(accepted(overrides, sweep=True))
+    setup = compose(overrides)
+    print(show(execute(setup, run_folder.create(Path(setup.config["run_dir"]), setup.config))))
+    return 0
+
+
+def configuration(overrides: Sequence[str], kind: str) -> str:
+    """The resolved configuration of a run as YAML; with kind "hydra" or "all", Hydra's own."""
+    import yaml
+    from omegaconf import OmegaConf
+
+    from experiments.compose import composed
+
+    if kind == "job":
+        return yaml.safe_dump(dict(compose(overrides).config), sort_keys=False)
+    config = composed(overrides, hydra=True)
+    if kind == "hydra":
+        config = {"hydra": config.hydra}
+    return OmegaConf.to_yaml(config)

@@ -1,0 +1,80 @@
+"""A trained team as something that acts: on PettingZoo observations by agent name, or on arrays of many copies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tianshou.algorithm.algorithm_base import Policy
+from tianshou.data import Batch
+
+from marl import spaces
+from marl.copies import Copies
+from marl.errors import UserError
+from marl.game import Discrete
+from marl.team import Part
+
+
+class Actor:
+    """Policies at their mode. `act` takes what the environment showed and gives what it takes."""
+
+    def __init__(self, copies: Copies, plan: Mapping[str, Part], policies: Mapping[str, Policy]) -> None:
+        self.agents, self.plan, self.policies = copies.agents, dict(plan), dict(policies)
+        self._shape = (copies.n_agents, copies.obs.shape[2])
+        for policy in self.policies.values():
+            policy.is_within_training_step = False
+            policy.eval()
+
+    def act(self, obs: Any, mask: Mapping[str, Any] | npt.NDArray[np.bool_] | None = None) -> Any:
+        """Actions for observations.
+
+        {agent: row [O]} gives {agent: action in its PettingZoo space}; an array [A, O] or [B, A, O] gives actions
+        [A, U] or [B, A, U] in the units of the action table. `mask` likewise, where the game masks choices; all
+        choices are legal without. Raises UserError for unknown agents and wrong shapes.
+        """
+        if isinstance(obs, Mapping):
+            return {agent: self._one(agent, row, None if mask is None else mask[agent]) for agent, row in obs.items()}
+        rows = np.asarray(obs, np.float32)
+        if rows.ndim not in (2, 3) or rows.shape[-2:] != self._shape:
+            raise UserError(
+                f"observations have shape {rows.shape}: expected (..., agents, columns) = {self._shape}, with or without copies"
+            )
+        whole = rows.reshape(-1, *self._shape)
+        legal = None if mask is None else np.asarray(mask, np.bool_).reshape(*whole.shape[:2], -1)
+        width = max(part.group.action_width for part in self.plan.values())
+        out = np.zeros((*whole.shape[:2], width))
+        for name, part in self.plan.items():
+            own = whole[:, part.lo : part.hi, : part.group.width]
+            masks = None if legal is None else legal[:, part.lo : part.hi, : part.mask_width]
+            out[:, part.lo : part.hi, : part.group.action_width] = self._rows(name, own.reshape(-1, part.group.width), masks).reshape(
+                *own.shape[:2], -1
+            )
+        return out.reshape(*rows.shape[:-1], width)
+
+    def _rows(self, name: str, obs: npt.NDArray[Any], mask: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
+        """Actions [N, U] in units for observations [N, O] of one part."""
+        part, policy = self.plan[name], self.policies[name]
+        if part.mask_width:
+            legal = np.ones((len(obs), part.mask_width)) if mask is None else mask.reshape(len(obs), -1)
+            obs = np.concatenate([obs, legal], 1)
+        with torch.no_grad():
+            raw = policy(Batch(obs=torch.from_numpy(np.ascontiguousarray(obs, np.float32)), info=Batch())).act
+        return np.asarray(policy.map_action(raw)).reshape(len(obs), -1)
+
+    def _one(self, agent: str, row: Any, mask: Any) -> Any:
+        if agent not in self.agents:
+            raise UserError(f"observation of unknown agent {agent!r}: agents are {', '.join(self.agents)}")
+        i = self.agents.index(agent)
+        name, part = next((n, p) for n, p in self.plan.items() if p.lo <= i < p.hi)
+        given = np.asarray(row, np.float32).reshape(-1)
+        if len(given) != part.group.width:
+            raise UserError(f"observation of {agent} has {len(given)} columns: expected {part.group.width}")
+        action = self._rows(name, given[None], None if mask is None else np.asarray(mask)[None])[0]
+        form = spaces.form(part.group.action)
+        if form == "named":
+            kinds = part.group.action.items()
+            return {n: int(x) if isinstance(c, Discrete) else np.array([x], np.float32) for (n, c), x in zip(kinds, action)}
+        return action.astype(np.float32) if form == "box" else int(action[0]) if form == "discrete" else action.astype(np.int64)

@@ -1,0 +1,63 @@
+"""What a run is assembled from: buffers for the lanes, and the parameters of Tianshou's stock trainers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tianshou.trainer import OffPolicyTrainerParams, OnPolicyTrainerParams
+from tianshou.utils.logger.logger_base import LazyLogger
+
+from marl.collect import LaneCollector
+from marl.replay import Buffers, LaneBuffer
+from marl.schedule import Schedule
+from marl.team import Team
+
+EPOCH_TICKS = 128
+"""Ticks of an off-policy epoch, about: rollouts are short there, and a row for each would drown the log."""
+
+
+class Counters(LazyLogger):
+    """Gives the trainer the counters of the checkpoint: epoch, env steps, update steps."""
+
+    at = (0, 0, 0)
+
+    def restore_data(self) -> tuple[int, int, int]:
+        return self.at
+
+
+def updates(schedule: Schedule, settings: Any, n_envs: int) -> int:
+    """Updates in the whole run, for a learning rate that falls over it; where the end is in episodes, one a copy counts as a rollout."""
+    ticks = schedule.total / (settings.rollout * n_envs) if schedule.unit == "steps" else schedule.total / n_envs
+    return int(-(-ticks // 1) * getattr(settings, "updates", 1))
+
+
+def make_buffers(team: Team, n_envs: int, settings: Any, seed: int) -> Buffers:
+    """A rollout for each part that learns, or a ring of `settings.replay` rows off-policy."""
+    buffers = Buffers()
+    for i, (name, learner) in enumerate(team.learners.items()):
+        own: Any = learner
+        part = team.plan[name]
+        rows = settings.rollout if team.on_policy else max(-(-settings.replay // (part.n * n_envs)), settings.rollout)
+        fields, width = own.FIELDS, own.policy.row_width
+        buffers[name] = LaneBuffer(part.n, n_envs, rows, part.width, width, fields=fields, keep_next=not team.on_policy, seed=seed + i)
+    return buffers
+
+
+def trainer_params(
+    team: Team, collector: LaneCollector, n_envs: int, settings: Any, counters: Counters
+) -> OnPolicyTrainerParams | OffPolicyTrainerParams:
+    """An epoch is a rollout on-policy, about `EPOCH_TICKS` ticks off-policy."""
+    steps: int = settings.rollout * n_envs
+    shared = {
+        "training_collector": collector,
+        "max_epochs": 1 << 40,
+        "epoch_num_steps": steps if team.on_policy else steps * max(1, EPOCH_TICKS // settings.rollout),
+        "collection_step_num_env_steps": steps,
+        "show_progress": False,
+        "verbose": False,
+        "logger": counters,
+        "resume_from_log": True,
+    }
+    if team.on_policy:
+        return OnPolicyTrainerParams(**shared, batch_size=None, update_step_num_repetitions=settings.epochs)
+    return OffPolicyTrainerParams(**shared, batch_size=settings.batch, update_step_num_gradient_steps_per_sample=settings.updates / steps)

@@ -1,0 +1,103 @@
+"""Checkpoints: one file that holds everything the future of a run depends on, replaced atomically, read with `weights_only`.
+
+NumPy arrays are kept as tensors and generators as plain numbers, so that loading runs no code.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from marl.errors import UserError
+
+VERSION = 1
+"""Of the layout; a checkpoint of another version is refused."""
+
+
+def pack(value: Any) -> Any:
+    """Arrays to tensors, tuples to lists, NumPy numbers to Python's, in nested dicts and lists."""
+    if isinstance(value, np.ndarray):
+        bits = value.view(np.int64) if value.dtype == np.uint64 else value.view(np.int32) if value.dtype == np.uint32 else value
+        return {"array": torch.from_numpy(np.ascontiguousarray(bits)).reshape(value.shape).clone(), "dtype": str(value.dtype)}
+    if isinstance(value, Mapping):
+        return {key: pack(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [pack(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def unpack(value: Any) -> Any:
+    """What `pack` was given; tuples come back as lists."""
+    if isinstance(value, dict):
+        if set(value) == {"array", "dtype"}:
+            array = value["array"].numpy()
+            return array.view(value["dtype"]) if str(array.dtype) != value["dtype"] else array
+        return {key: unpack(item) for key, item in value.items()}
+    return [unpack(item) for item in value] if isinstance(value, list) else value
+
+
+def random_states() -> dict[str, Any]:
+    """State of torch's, NumPy's and Python's global generators."""
+    version, internal, gauss = random.getstate()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": cuda,
+        "numpy": np.random.get_state(legacy=False),
+        "python": [version, list(internal), gauss],
+    }
+
+
+def set_random_states(saved: Mapping[str, Any]) -> None:
+    """Continue where `random_states` was taken."""
+    torch.set_rng_state(saved["torch"])
+    if saved["cuda"]:
+        torch.cuda.set_rng_state_all(saved["cuda"])
+    np.random.set_state(saved["numpy"])
+    version, internal, gauss = saved["python"]
+    random.setstate((version, tuple(internal), gauss))
+
+
+def save(path: Path, content: Mapping[str, Any]) -> None:
+    """Write, fsync, replace: a reader finds the old file or the new one. Raises UserError where the disk refuses; the old file stays."""
+    draft = path.with_suffix(".tmp")
+    try:
+        with draft.open("wb") as file:
+            torch.save({"version": VERSION, **pack(content)}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+        _sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:
+        draft.unlink(missing_ok=True)
+        raise UserError(f"checkpoint {path} could not be written ({error}): the previous one is kept") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint. Raises UserError where it is missing, truncated, or of another version."""
+    if not path.is_file():
+        raise UserError(f"checkpoint {path}: no such file")
+    try:
+        content = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"checkpoint {path} cannot be read, it is truncated or no checkpoint ({reason})") from error
+    found = content.get("version") if isinstance(content, dict) else None
+    if found != VERSION:
+        raise UserError(f"checkpoint {path} has version {found}: expected {VERSION}")
+    unpacked: dict[str, Any] = unpack(content)
+    return unpacked

@@ -1,0 +1,176 @@
+"""LaneCollector: the rollout, a forward of all lanes of a part at once, on Tianshou's collector seam."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from gymnasium import spaces
+from tianshou.data import Batch, CollectStats
+from tianshou.data.collector import BaseCollector
+
+from marl.copies import Copies
+from marl.errors import UserError
+from marl.game import TERMINATED, TRUNCATED
+from marl.replay import Buffers
+from marl.team import Part, Team
+
+
+class _Lanes:
+    """What BaseCollector asks of an environment: its length (in env steps a tick) and its action space."""
+
+    action_space = spaces.Discrete(1)
+
+    def __init__(self, copies: Copies) -> None:
+        self.copies = copies
+
+    def __len__(self) -> int:
+        return self.copies.n_envs
+
+    def close(self) -> None:
+        self.copies.close()
+
+
+@dataclass
+class Episodes:
+    """Finished episodes: returns [E, A], lengths [E], metrics [E, A, K], costs [E, A, C]."""
+
+    returns: list[npt.NDArray[Any]] = field(default_factory=list)
+    lengths: list[npt.NDArray[Any]] = field(default_factory=list)
+    metrics: list[npt.NDArray[Any]] = field(default_factory=list)
+    costs: list[npt.NDArray[Any]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return sum(len(x) for x in self.lengths)
+
+
+class LaneCollector(BaseCollector):
+    """Steps copies with a team's policies and writes what the learning parts saw into their buffers.
+
+    A step counted here is one tick of one copy. `finished` gathers episodes until `take_finished`.
+    """
+
+    def __init__(self, team: Team, copies: Copies, buffers: Buffers, seed: int, device: str = "cpu") -> None:
+        super().__init__(team, _Lanes(copies), buffers)
+        self.team, self.seed, self.device = team, seed, device
+        self.finished = Episodes()
+        self.attach(copies)
+
+    def attach(self, copies: Copies) -> None:
+        """Go on with other copies (a curriculum's next stage), from their beginning."""
+        self.copies, self.env = copies, _Lanes(copies)
+        shape = (copies.n_envs, copies.n_agents)
+        self._action = np.zeros(copies.action.shape)
+        self._return, self._cost = np.zeros(shape), np.zeros((*shape, len(copies.cost_names)))
+        self._length = np.zeros(copies.n_envs, np.int64)
+
+    def _validate_buffer(self) -> None:
+        """Buffers are made for the lanes; there is nothing to compare."""
+
+    def reset_env(self, gym_reset_kwargs: dict[str, Any] | None = None) -> tuple[Any, Any]:
+        """Start the copies from the run's seed."""
+        self.copies.reset(self.seed)
+        self._return[:], self._cost[:], self._length[:] = 0, 0, 0
+        return self.copies.obs, None
+
+    def take_finished(self) -> Episodes:
+        """The episodes finished since the last call."""
+        done, self.finished = self.finished, Episodes()
+        return done
+
+    def _collect(self, n_step: int | None = None, n_episode: int | None = None, **_: Any) -> CollectStats:
+        """n_step env steps: ticks x copies. Whole episodes are not asked for here: `marl.evaluate` does that."""
+        if n_step is None or n_step % self.copies.n_envs:
+            raise UserError(f"collect n_step={n_step} n_episode={n_episode}: a multiple of n_envs = {self.copies.n_envs} steps is expected")
+        ticks, before = n_step // self.copies.n_envs, len(self.finished)
+        with torch.no_grad():
+            for _i in range(ticks):
+                self._tick()
+            for name, buffer in self.buffer.items():
+                buffer.write_tail(self.team.plan[name].rows(self.copies.obs, self.copies.action_mask))
+        self.collect_step += n_step
+        count = len(self.finished) - before
+        self.collect_episode += count
+        returns = np.concatenate(self.finished.returns)[before:].mean(1) if count else np.array([])
+        lengths = np.concatenate(self.finished.lengths)[before:] if count else np.array([], np.int64)
+        return CollectStats(n_collected_episodes=count, n_collected_steps=n_step, returns=returns, lens=lengths)
+
+    def _tick(self) -> None:
+        copies, buffers = self.copies, self.buffer
+        written: dict[str, dict[str, Any]] = {}
+        for name, part in self.team.plan.items():
+            row, action = self._act(name, part)
+            self._action[:, part.lo : part.hi, : part.group.action_width] = action
+            if name in buffers:
+                written[name] = row
+        acted = None if copies.alive.all() else copies.alive.copy()
+        copies.step(self._action)
+        self._return += copies.reward
+        self._length += 1
+        if self._cost.shape[2]:
+            self._cost += copies.cost
+        over = copies.status != 0
+        ended = self._ended(over, acted)
+        for name, row in written.items():
+            self._write(name, row, ended, acted)
+        if over.any():
+            self._finish(over)
+
+    def _act(self, name: str, part: Part) -> tuple[dict[str, Any], Any]:
+        """(what to store, action [B, n, U] in the action table's units) of one part."""
+        b, n, policy = self.copies.n_envs, part.n, self.team.member(name)
+        rows = part.rows(self.copies.obs, self.copies.action_mask)
+        flat = torch.from_numpy(np.ascontiguousarray(rows).reshape(b * n, part.width)).to(self.device)
+        if name not in self.buffer:
+            return {}, np.asarray(policy.map_action(policy(Batch(obs=flat, info=Batch())).act)).reshape(b, n, -1)
+        learner: Any = self.team.learners[name]
+        if self.collect_step * n < self.team.warm_up:
+            raw, noted = policy.random_action(flat), {}
+        else:
+            out = policy(Batch(obs=flat, info=Batch()))
+            raw, noted = out.act, learner.record(flat, out)
+        stored = {"obs": rows if part.mask_width else rows.copy(), "act": raw.cpu().numpy().reshape(b, n, -1)}
+        stored |= {field: value.cpu().numpy().reshape(b, n) for field, value in noted.items()}
+        return stored, np.asarray(policy.map_action(raw)).reshape(b, n, -1)
+
+    def _ended(self, over: npt.NDArray[np.bool_], acted: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_] | None:
+        """[3, B, A] terminated, truncated, done; None where no lane ended. An agent that left has its last row terminated."""
+        left = None if self.copies.alive.all() else ~self.copies.alive
+        if left is None and acted is None and not over.any():
+            return None
+        shape = (len(over), self.copies.n_agents)
+        terminated = np.broadcast_to((self.copies.status == TERMINATED)[:, None], shape).copy()
+        if left is not None:
+            terminated |= left
+        truncated = np.broadcast_to((self.copies.status == TRUNCATED)[:, None], shape) & ~terminated
+        return np.stack([terminated, truncated, terminated | truncated])
+
+    def _write(self, name: str, row: dict[str, Any], ended: Any, acted: Any) -> None:
+        part, buffer, copies = self.team.plan[name], self.buffer[name], self.copies
+        own = slice(part.lo, part.hi)
+        row["rew"] = copies.reward[:, own]
+        if buffer.keep_next:
+            row["obs_next"] = part.rows(copies.final_obs, copies.final_mask)
+        buffer.write(row, None if ended is None else ended[:, :, own], None if acted is None else acted[:, own])
+        if ended is not None and not buffer.keep_next and ended[1][:, own].any():
+            buffer.write_cut(ended[1][:, own], part.rows(copies.final_obs, copies.final_mask))
+
+    def _finish(self, over: npt.NDArray[np.bool_]) -> None:
+        self.finished.returns.append(self._return[over])
+        self.finished.lengths.append(self._length[over])
+        self.finished.metrics.append(self.copies.metrics[over])
+        self.finished.costs.append(self._cost[over])
+        self._return[over], self._cost[over], self._length[over] = 0, 0, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Running sums of unfinished episodes and the counters; buffers and copies have their own."""
+        counts = {"steps": self.collect_step, "episodes": self.collect_episode}
+        return {**counts, "return": self._return.copy(), "cost": self._cost.copy(), "length": self._length.copy()}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Continue where `state_dict` was taken."""
+        self.collect_step, self.collect_episode = saved["steps"], saved["episodes"]
+        self._return[:], self._cost[:], self._length[:] = saved["return"], saved["cost"], saved["length"]

@@ -1,0 +1,123 @@
+"""Evaluation: frozen policies on fixed seeds, one episode a copy, so that two policies meet the same draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tianshou.algorithm.algorithm_base import Policy
+from tianshou.data import Batch
+from tianshou.utils.torch_utils import policy_within_training_step, torch_train_mode
+
+from marl import rng
+from marl.copies import Copies
+from marl.errors import UserError
+from marl.team import Part
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Whole episodes: returns [E, A], lengths [E], metrics [E, A, K] and costs [E, A, C] with their names, by role slices."""
+
+    returns: Array
+    lengths: Array
+    metrics: Array
+    costs: Array
+    metric_names: tuple[str, ...]
+    cost_names: tuple[str, ...]
+    roles: Mapping[str, slice]
+
+    @property
+    def by_episode(self) -> Array:
+        """Mean return of the agents, [E]."""
+        mean: Array = self.returns.mean(1)
+        return mean
+
+    def role(self, name: str) -> Array:
+        """Mean return of a role's agents, [E]."""
+        mean: Array = self.returns[:, self.roles[name]].mean(1)
+        return mean
+
+    def metric(self, name: str) -> Array:
+        """A metric of every agent, [E, A]."""
+        column: Array = self.metrics[:, :, self.metric_names.index(name)]
+        return column
+
+
+def seed_of(seed: int, purpose: str = "evaluation") -> int:
+    """Seed of a run's evaluation episodes (or of another purpose): no key in common with its training copies."""
+    return rng.derive(seed, purpose)
+
+
+def play(copies: Copies, plan: Mapping[str, Part], policies: Mapping[str, Policy], limit: int = 1_000_000) -> Evaluation:
+    """Play every copy from where it stands to the end of its episode with frozen policies at their mode.
+
+    Raises UserError where an episode has not ended after `limit` ticks.
+    """
+    episodes = copies.n_envs
+    running = np.ones(episodes, np.bool_)
+    total, lengths = np.zeros((episodes, copies.n_agents)), np.zeros(episodes, np.int64)
+    metrics, costs = np.zeros(copies.metrics.shape), np.zeros(copies.cost.shape)
+    action = np.zeros(copies.action.shape)
+    with _frozen(policies), torch.no_grad():
+        for _ in range(limit):
+            for name, part in plan.items():
+                action[:, part.lo : part.hi, : part.group.action_width] = choose(policies[name], part, copies)
+            copies.step(action)
+            total[running] += copies.reward[running]
+            costs[running] += copies.cost[running]
+            lengths[running] += 1
+            ended = running & (copies.status != 0)
+            metrics[ended] = copies.metrics[ended]
+            running &= ~ended
+            if not running.any():
+                break
+        else:
+            raise UserError(f"evaluation of {copies.name}: {int(running.sum())} of {episodes} episodes go on after {limit} ticks")
+    roles = {name: slice(v.group.lo, v.group.hi) for name, v in copies.groups.items()}
+    return Evaluation(total, lengths, metrics, costs, copies.metric_names, copies.cost_names, roles)
+
+
+def choose(policy: Policy, part: Part, copies: Copies) -> Array:
+    """A policy's action [B, n, U] for its part of the copies, in the action table's units."""
+    rows = np.ascontiguousarray(part.rows(copies.obs, copies.action_mask)).reshape(-1, part.width)
+    device = next(policy.parameters(), torch.empty(0)).device
+    out = policy(Batch(obs=torch.from_numpy(rows).to(device), info=Batch())).act
+    return np.asarray(policy.map_action(out)).reshape(copies.n_envs, part.n, -1)
+
+
+class _frozen:
+    """Policies out of training: no exploration, no dropout, every one as it was afterwards."""
+
+    def __init__(self, policies: Mapping[str, Policy]) -> None:
+        self._contexts = [
+            context
+            for policy in policies.values()
+            for context in (policy_within_training_step(policy, enabled=False), torch_train_mode(policy, enabled=False))
+        ]
+
+    def __enter__(self) -> None:
+        for context in self._contexts:
+            context.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        for context in reversed(self._contexts):
+            context.__exit__(*error)
+
+
+def evaluate(
+    make: Callable[[int], Copies], plan: Mapping[str, Part], policies: Mapping[str, Policy], episodes: int, seed: int
+) -> Evaluation:
+    """`episodes` episodes, one a copy of `make(episodes)`, from the evaluation keys of `seed`."""
+    copies = make(episodes)
+    copies.reset(seed_of(seed))
+    try:
+        return play(copies, plan, policies)
+    finally:
+        copies.close()

@@ -1,0 +1,116 @@
+"""What a run's policies are worth: their return, their score among the reference population, and baselines beside them.
+
+Baselines play the same evaluation seeds and are measured once a setting. A score is *focal*: one agent of a role plays
+the learned policy, all others the reference; naive and reference are that agent's return with those baselines instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tianshou.algorithm.algorithm_base import Policy
+
+from marl import score, stats
+from marl.copies import Copies
+from marl.evaluate import Evaluation, evaluate
+from marl.team import Part, parts, scripted
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """An evaluation with its scores by role; `baselines` are mean returns of everybody playing that baseline."""
+
+    evaluation: Evaluation
+    scores: Mapping[str, score.Score]
+    baselines: Mapping[str, Evaluation] = field(default_factory=dict)
+
+    @property
+    def score(self) -> float | None:
+        """Mean score of the roles; None where a role has none."""
+        means = [s.mean for s in self.scores.values()]
+        return None if not means or any(m is None for m in means) else sum(m for m in means if m is not None) / len(means)
+
+    def row(self) -> dict[str, float]:
+        """Keys of metrics.jsonl."""
+        e = self.evaluation
+        row = {"evaluation/return": float(e.by_episode.mean()), "evaluation/length": float(e.lengths.mean())}
+        row |= {f"evaluation/{role}/return": float(e.role(role).mean()) for role in e.roles}
+        row |= {f"evaluation/{name}": float(e.metric(name).mean()) for name in e.metric_names}
+        row |= {f"evaluation/{role}/score": s.mean for role, s in self.scores.items() if s.mean is not None}
+        return row if self.score is None else row | {"evaluation/score": self.score}
+
+    def report(self, seed: int) -> dict[str, Any]:
+        """Content of evaluation.json."""
+        own = {"return": interval(self.evaluation, seed), "metrics": _metrics(self.evaluation)}
+        others = {name: {"return": interval(e, seed), "metrics": _metrics(e)} for name, e in self.baselines.items()}
+        scored = {role: s.row() for role, s in self.scores.items()}
+        first = next(iter(scored.values()), None)
+        return {**own, "score": first, "scores": scored, "baselines": others}
+
+
+def interval(e: Evaluation, seed: int) -> dict[str, float]:
+    """Mean return by episode with its 95 % bootstrap interval."""
+    found = stats.interval(stats.mean, e.by_episode, seed=seed)
+    return {"mean": found.point, "low": found.low, "high": found.high, "episodes": len(e.lengths)}
+
+
+def _metrics(e: Evaluation) -> dict[str, float]:
+    return {name: float(e.metric(name).mean()) for name in e.metric_names}
+
+
+class Judge:
+    """Evaluates a plan's policies on the seeds of a run. `make(n)` gives n copies of the setting."""
+
+    def __init__(self, make: Callable[[int], Copies], plan: Mapping[str, Part], episodes: int, seed: int, trained_focal: bool) -> None:
+        self._make, self._plan, self._episodes, self._seed = make, dict(plan), episodes, seed
+        self._kind = "focal_trained" if trained_focal else "focal_evaluated"
+        self._sample = make(1)
+        game, params = getattr(self._sample, "game", None), getattr(self._sample, "params", None)
+        self._reference = game.reference(params) if game is not None and game.reference is not None else None
+        self._naive = game.naive if game is not None else "random"
+        self._version = game.version if game is not None else 0
+        self._floor: dict[str, Evaluation] = {}
+        self._top: Evaluation | None = None
+        self._known = list(game.baselines) if game is not None else []
+
+    def verdict(self, policies: Mapping[str, Policy], baselines: bool = False) -> Verdict:
+        """Play the policies; with `baselines`, also everybody playing each baseline."""
+        own = evaluate(self._make, self._plan, policies, self._episodes, self._seed)
+        scores = {} if self._reference is None else {role: self._score(role, policies) for role in own.roles}
+        others = {name: self._everybody(name) for name in [*self._known, "random"]} if baselines else {}
+        return Verdict(own, scores, others)
+
+    def _everybody(self, name: str) -> Evaluation:
+        plan = parts(self._sample, "group")
+        return evaluate(
+            self._make, plan, {n: scripted(self._sample, p, name, self._seed) for n, p in plan.items()}, self._episodes, self._seed
+        )
+
+    def _score(self, role: str, policies: Mapping[str, Policy]) -> score.Score:
+        assert self._reference is not None
+        group = self._sample.groups[role].group
+        learned = next(n for n, p in self._plan.items() if p.lo <= group.lo < p.hi)
+        if role not in self._floor:
+            self._floor[role] = self._focal(role, scripted(self._sample, self._plan[learned], self._naive, self._seed))
+        if self._top is None:
+            self._top = self._everybody(self._reference)
+        focal = self._focal(role, policies[learned]).returns[:, group.lo]
+        best = self._top.returns[:, group.lo]
+        return score.score(
+            focal,
+            self._floor[role].returns[:, group.lo],
+            best,
+            kind=self._kind,
+            against=score.reference(self._reference, self._version, best),
+            naive_name=self._naive,
+            seed=self._seed,
+        )
+
+    def _focal(self, role: str, policy: Policy) -> Evaluation:
+        """Agent 0 of the role plays `policy`, everybody else the reference."""
+        plan = parts(self._sample, "group", learners=1)
+        assert self._reference is not None
+        seats = {n: scripted(self._sample, p, self._reference, self._seed) for n, p in plan.items()}
+        return evaluate(self._make, plan, {**seats, role: policy}, self._episodes, self._seed)

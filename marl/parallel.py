@@ -1,0 +1,201 @@
+"""One copy of a game as a PettingZoo ParallelEnv: the view for learners that know nothing else."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Mapping
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pettingzoo import ParallelEnv
+
+from marl import picture, spaces
+from marl.errors import UserError
+from marl.game import F4, TERMINATED, TRUNCATED, Game
+from marl.picture import Card, Gauge
+from marl.seats import Seats
+from marl.vector import VectorGame
+
+RENDER_MODES = ("rgb_array", "ansi", "human")
+
+
+class ParallelGame(ParallelEnv):  # type: ignore[misc]
+    """One copy of `game` as a PettingZoo ParallelEnv, agents named by role (`advertiser_0`).
+
+    Observations are Boxes of the role's true width; actions see `marl.spaces.action_space`, and `flatten=True` makes
+    them all Boxes (choices are then rounded). `params` are the game's parameters, `preset` and `weights`.
+    infos[agent] holds "reward/<component>" and "cost/<column>" of the step, "metric/<name>" at the end of an episode, and,
+    where the game masks choices, "action_mask" of the observation beside it in the form that the action space samples
+    with. A masked choice that is taken all the same counts as the lowest legal one. The observation that an episode ends
+    with is its true last one; `reset()` without a seed starts the next episode of the same run of seeds.
+    """
+
+    def __init__(self, game: Game, render_mode: str | None = None, flatten: bool = False, **params: Any) -> None:
+        if render_mode is not None and render_mode not in RENDER_MODES:
+            raise UserError(f"render_mode = {render_mode!r}: legal are {', '.join(RENDER_MODES)} and None")
+        self.game, self.render_mode, self.flatten = game, render_mode, flatten
+        self.metadata = {"name": f"{game.name}_v{game.version}", "render_modes": list(RENDER_MODES), "render_fps": 4}
+        self.copies = copies = VectorGame(game, 1, **params)
+        self.params = copies.params
+        self.possible_agents: list[str] = list(copies.agents)
+        self.agents: list[str] = []
+        self._groups = [view.group for view in copies.groups.values()]
+        role_of = {agent: g for g in self._groups for agent in copies.agents[g.lo : g.hi]}
+        self._role_of = role_of
+        self.observation_spaces = {a: spaces.box(g.observation) for a, g in role_of.items()}
+        self.action_spaces = {a: spaces.action_space(g.action, flatten) for a, g in role_of.items()}
+        tables = [game.state_table] if game.state_table else [g.observation for g in self._groups for _ in range(g.n)]
+        self.state_space = spaces.box(*tables)
+        self._extra = [*(f"reward/{c}" for c in copies.component_names), *(f"cost/{c}" for c in copies.cost_names)]
+        self._metric = [f"metric/{name}" for name in copies.metric_names]
+        self._masked = game.mask is not None
+        self._plain = len(self._groups) == 1 and not self._masked and game.living is None
+        self._seeded = self._over = self._fresh = False
+        self.tick = 0
+        self._seats: list[Seats] = []
+
+    def observation_space(self, agent: str) -> Any:
+        """Box (O,) of the agent's role."""
+        return self.observation_spaces[agent]
+
+    def action_space(self, agent: str) -> Any:
+        """The agent's action space."""
+        return self.action_spaces[agent]
+
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict[str, F4], dict[str, dict[str, Any]]]:
+        """Start an episode: of a new run of seeds where `seed` is given, else the next one. Returns (observations, infos)."""
+        if seed is not None or not self._seeded:
+            self.copies.reset(secrets.randbits(31) if seed is None else int(seed))
+            self._seeded = True
+        elif not self._over:
+            self.copies.next_episode()
+        self._over, self.tick = False, 0
+        self.agents = self.possible_agents[:]
+        self._seats = [Seats(g, self.copies.agents, self.copies.action[0], self.flatten) for g in self._groups]
+        self._everyone = True
+        infos: dict[str, dict[str, Any]] = {agent: {} for agent in self.agents}
+        self._add_masks(infos, self.copies.action_mask[0])
+        return self._observations(self.copies.obs[0]), infos
+
+    def step(
+        self, actions: Mapping[str, Any]
+    ) -> tuple[dict[str, F4], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]:
+        """One tick with an action of every agent in `agents`; what is outside its space is refused by name.
+
+        Returns (observations, rewards, terminations, truncations, infos) of the agents that acted.
+        """
+        copies, acted = self.copies, self.agents
+        if len(actions) != len(acted) or not acted or not all(seats.read(actions) for seats in self._seats):
+            raise UserError(self._fault(actions))
+        copies.tick()
+        self.tick += 1
+        status = copies.status.item(0)
+        observations = self._observations(copies.final_obs[0])
+        if self._everyone:
+            rewards = dict(zip(acted, copies.reward[0].tolist()))
+            infos = dict(zip(acted, [dict(zip(self._extra, row)) for row in self._parts(slice(None))]))
+        else:
+            rows = [r for seats in self._seats for r in seats.rows]
+            rewards = dict(zip(acted, copies.reward[0, rows].tolist()))
+            infos = dict(zip(acted, [dict(zip(self._extra, row)) for row in self._parts(rows)]))
+        terminated, truncated = dict.fromkeys(acted, status == TERMINATED), dict.fromkeys(acted, status == TRUNCATED)
+        if self._masked:
+            self._add_masks(infos, copies.final_mask[0])
+        if status:
+            self._end(infos)
+        elif not self._plain and self.game.living is not None:
+            self._leave(terminated)
+        return observations, rewards, terminated, truncated, infos
+
+    def _parts(self, rows: Any) -> list[list[float]]:
+        parts = self.copies.components[0, rows].tolist()
+        if self.copies.cost_names:
+            return [part + cost for part, cost in zip(parts, self.copies.cost[0, rows].tolist())]
+        return parts
+
+    def _observations(self, padded: F4) -> dict[str, F4]:
+        """Rows of padded [A, O] at true width, copied: whoever gets them may keep them."""
+        if self._plain:
+            return dict(zip(self.agents, padded.copy()))
+        return {n: row for s in self._seats for n, row in zip(s.names, padded[s.rows, : s.group.width])}
+
+    def _add_masks(self, infos: dict[str, dict[str, Any]], padded: npt.NDArray[np.bool_]) -> None:
+        if not self._masked:
+            return
+        for seats in self._seats:
+            group = seats.group
+            for name, row in zip(seats.names, seats.rows):
+                if group.mask_width:
+                    infos[name]["action_mask"] = spaces.sampling_mask(group.action, padded[row, : group.mask_width], self.flatten)
+
+    def _end(self, infos: dict[str, dict[str, Any]]) -> None:
+        metrics = self.copies.metrics[0].tolist()
+        for seats in self._seats:
+            for name, row in zip(seats.names, seats.rows):
+                infos[name].update(zip(self._metric, metrics[row]))
+        self.agents, self._over = [], True
+
+    def _leave(self, terminated: dict[str, bool]) -> None:
+        """Agents that left get terminated with this step's reward, and are asked no more."""
+        alive = self.copies.alive[0]
+        if alive.all():
+            return
+        for seats in self._seats:
+            terminated.update((n, True) for n, r in zip(seats.names, seats.rows) if not alive[r])
+            seats.keep(alive)
+        self.agents, self._everyone = [n for seats in self._seats for n in seats.names], False
+
+    def _fault(self, actions: Mapping[str, Any]) -> str:
+        """Why a step is refused."""
+        if not self.agents:
+            return f"step of {self.game.name} {'after the end of an episode' if self._seeded else 'before reset'}: call reset() first"
+        if not isinstance(actions, Mapping):
+            return f"actions of {self.game.name} = {actions!r}: a dict from agent to action is expected"
+        for agent in actions:
+            if agent not in self.agents:
+                known = "left the episode" if agent in self._role_of else "no such agent"
+                return f"action of {agent!r}: {known}, acting are {', '.join(self.agents)}"
+        for seats in self._seats:
+            for agent in seats.names:
+                if agent not in actions:
+                    return f"action of {agent} is missing: every agent in `agents` acts in every step"
+                if (text := seats.fault(agent, actions[agent])) is not None:
+                    return text
+        return f"actions of {self.game.name}: numbers of one kind are expected"
+
+    def state(self) -> F4:
+        """The global state [S], of the episode's last tick where it is over."""
+        return (self.copies.final_state if self._over else self.copies.state)[0].copy()
+
+    def render(self) -> Any:
+        """The present tick as a picture [H, W, 3] u8 ("rgb_array"), as text ("ansi"), printed ("human"), or None."""
+        if self.render_mode is None:
+            return None
+        if not self._seeded:
+            raise UserError(f"render of {self.game.name} before reset: call reset() first")
+        ends = {TERMINATED: "   terminated", TRUNCATED: "   truncated"}
+        end = ends[self.copies.status.item(0)] if self._over else ""
+        episode = int(self.copies.world.episode[0]) - self._over
+        title, subtitle = self.game.name, f"episode {episode}   tick {self.tick}{end}"
+        if self.render_mode == "rgb_array":
+            return picture.draw(title, subtitle, self._cards())
+        text = picture.write(title, subtitle, self._cards())
+        return text if self.render_mode == "ansi" else print(text)
+
+    def _cards(self) -> list[Card]:
+        copies = self.copies
+        obs = (copies.final_obs if self._over else copies.obs)[0]
+        acting = set(self.possible_agents if self._over and self._everyone else [n for s in self._seats for n in s.names])
+        cards = []
+        for row, (name, group) in enumerate(self._role_of.items()):
+            seen = [Gauge(n, float(v), c) for (n, c), v in zip(group.observation.items(), obs[row])]
+            did = copies.action[0, row] if self.tick else repeat(math.nan)
+            done = [Gauge(n, float(v), c) for (n, c), v in zip(group.action.items(), did)]
+            cards.append(Card(name, seen, done, copies.reward.item(0, row) if self.tick else 0.0, name in acting))
+        return cards
+
+    def close(self) -> None:
+        """Nothing is held open."""

@@ -1,0 +1,181 @@
+"""LaneBuffer: what one part of the agents saw and did, as arrays that Tianshou's algorithms read.
+
+A lane is one agent of one copy. Rows are stored agent-major: flat index (a * B + b) * T + t, so that an agent, and a
+lane's time, are contiguous. One vectorised write a step, no Python object a lane. An observation row is the agent's
+observation columns followed, where the game masks choices, by its mask columns (0 or 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tianshou.data import Batch, ReplayBuffer
+
+Array = npt.NDArray[Any]
+
+
+class LaneBuffer(ReplayBuffer):
+    """`agents` x `copies` lanes of `rows` time steps each; on-policy it is filled once, off-policy it is a ring.
+
+    `width` observation columns (mask included), `action_width` raw action columns, `fields` further f32 numbers a row
+    that the policy records (log-probability, value). `keep_next` stores the observation that each row led to.
+    """
+
+    def __init__(
+        self, agents: int, copies: int, rows: int, width: int, action_width: int, *, fields: tuple[str, ...], keep_next: bool, seed: int
+    ) -> None:
+        super().__init__(agents * copies * rows, random_seed=seed % (1 << 32))
+        self.agents, self.copies, self.rows, self.keep_next = agents, copies, rows, keep_next
+        n = self.maxsize
+        flag = {name: np.zeros(n, np.bool_) for name in ("terminated", "truncated", "done")}
+        own: dict[str, Array] = {"obs": np.zeros((n, width), np.float32), "act": np.zeros((n, action_width), np.float32)}
+        own |= {"rew": np.zeros(n, np.float32), **flag}
+        if keep_next:
+            own["obs_next"] = np.zeros((n, width), np.float32)
+        self.recorded: dict[str, Array] = {name: np.zeros(n, np.float32) for name in fields}
+        self.alive = np.ones(n, np.bool_)
+        self._meta = Batch.__new__(Batch)
+        self._meta.__dict__.update(own)
+        flat = {**own, **self.recorded, "alive": self.alive}
+        self._lanes = {name: values.reshape(agents, copies, rows, *values.shape[1:]) for name, values in flat.items()}
+        self._base = np.arange(agents * copies) * rows
+        self.tail = np.zeros((agents * copies, width), np.float32)
+        self.cuts: list[tuple[Array, Array]] = []
+        self._all_alive = True
+        self.reset()
+
+    def reset(self, keep_statistics: bool = False) -> None:
+        """Forget all rows."""
+        if not hasattr(self, "_lanes"):
+            return
+        self._at = self._filled = 0
+        self.cuts = []
+        for name in ("terminated", "truncated", "done"):
+            self._lanes[name][:] = False
+        self._lanes["alive"][:] = True
+        self._all_alive = True
+
+    def __len__(self) -> int:
+        return self.agents * self.copies * getattr(self, "_filled", 0)
+
+    def hasnull(self) -> bool:
+        """Whether a row holds NaN: never, since actions and rewards are checked where they arise."""
+        return False
+
+    @property
+    def full(self) -> bool:
+        return self._filled == self.rows
+
+    def write(self, values: Mapping[str, Array], ended: Array | None, living: Array | None) -> None:
+        """One step of all lanes. `values` are [B, n, ...]; `ended` [3, B, n] (terminated, truncated, done), None if no lane ended.
+
+        `living` [B, n] marks the lanes that acted, None if all did.
+        """
+        t = self._at
+        for name, value in values.items():
+            self._lanes[name][:, :, t] = value.swapaxes(0, 1)
+        if ended is not None:
+            for name, value in zip(("terminated", "truncated", "done"), ended):
+                self._lanes[name][:, :, t] = value.T
+        elif self.keep_next:
+            for name in ("terminated", "truncated", "done"):
+                self._lanes[name][:, :, t] = False
+        if living is not None:
+            self._lanes["alive"][:, :, t] = living.T
+            self._all_alive = False
+        elif not self._all_alive:
+            self._lanes["alive"][:, :, t] = True
+        self._at = (t + 1) % self.rows
+        self._filled = min(self._filled + 1, self.rows)
+
+    def write_cut(self, cut: Array, final_obs: Array) -> None:
+        """Observations [B, n, O] at which the last row's lanes marked in cut [B, n] were truncated: their values bootstrap."""
+        lane = np.flatnonzero(cut.T)
+        self.cuts.append((self._base[lane] + (self._at - 1) % self.rows, final_obs.swapaxes(0, 1).reshape(len(self._base), -1)[lane]))
+
+    def write_tail(self, obs: Array) -> None:
+        """The observation [B, n, O] that follows the last row."""
+        self.tail[:] = obs.swapaxes(0, 1).reshape(self.tail.shape)
+
+    def unfinished_index(self) -> npt.NDArray[np.intp]:
+        """Flat indices of the newest row of every lane whose episode goes on."""
+        if self._filled == 0:
+            return np.array([], np.intp)
+        newest = self._base + (self._at - 1) % self.rows
+        return newest[~self.done[newest]]
+
+    def next(self, index: Any) -> Array:
+        """Flat indices of the rows that follow; a lane's newest row, or an episode's last, follows itself."""
+        index = np.asarray(index)
+        t = index % self.rows
+        stays = self.done[index] | (t == (self._at - 1) % self.rows)
+        return np.where(stays, index, index - t + (t + 1) % self.rows)
+
+    def sample_indices(self, batch_size: int | None) -> npt.NDArray[np.intp]:
+        """Uniform rows of agents that acted; all rows in order for 0."""
+        if not batch_size:
+            order = (np.arange(self._filled) + (self._at if self.full else 0)) % self.rows
+            index = (self._base[:, None] + order).ravel()
+            return index if batch_size == 0 else self._random_state.permutation(index)
+        index = self._draw(batch_size)
+        while not self._all_alive:
+            dead = np.flatnonzero(~self.alive[index])
+            if not len(dead):
+                break
+            index[dead] = self._draw(len(dead))
+        return index
+
+    def _draw(self, count: int) -> Array:
+        flat = self._random_state.randint(0, len(self), count)
+        return self._base[flat // self._filled] + flat % self._filled
+
+    def sample(self, batch_size: int | None) -> tuple[Any, npt.NDArray[np.intp]]:
+        """(batch, indices). All rows of a full rollout come as views."""
+        index = self.sample_indices(batch_size)
+        if batch_size == 0 and self.full and self._at == 0:
+            whole = Batch(info=Batch())
+            for name in self._meta.get_keys():
+                whole.__dict__[name] = self._meta.__dict__[name]
+            return whole, index
+        return self[index], index
+
+    def __getitem__(self, index: Any) -> Any:
+        """Rows as a Batch: gathered from the arrays, without Tianshou's per-key stacking."""
+        rows = Batch.__new__(Batch)
+        rows.__dict__.update({name: self._meta.__dict__[name][index] for name in self._meta.get_keys()}, info=Batch())
+        return rows
+
+    def state_dict(self) -> dict[str, Any]:
+        """Filled rows and the generator; an on-policy buffer between updates is empty."""
+        return {
+            "rows": {name: values[:, :, : self._filled].copy() for name, values in self._lanes.items()} if self._filled else {},
+            "at": self._at,
+            "filled": self._filled,
+            "all_alive": self._all_alive,
+            "random": self._random_state.get_state(legacy=False),
+        }
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Continue where `state_dict` was taken."""
+        self.reset()
+        self._at, self._filled, self._all_alive = saved["at"], saved["filled"], saved["all_alive"]
+        for name, values in saved["rows"].items():
+            self._lanes[name][:, :, : self._filled] = values
+        self._random_state.set_state(saved["random"])
+
+
+class Buffers(dict[str, LaneBuffer]):
+    """One buffer a learning part, as the one buffer that Tianshou's trainer and collector ask for."""
+
+    def reset(self, keep_statistics: bool = False) -> None:
+        for buffer in self.values():
+            buffer.reset()
+
+    def hasnull(self) -> bool:
+        return False
+
+    def __len__(self) -> int:
+        return sum(len(buffer) for buffer in self.values())

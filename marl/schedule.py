@@ -1,0 +1,80 @@
+"""How long a run is, what happens when, and what it reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from marl.copies import Copies
+from marl.errors import UserError
+
+MakeCopies = Callable[[Mapping[str, Any], int], Copies]
+"""(parameters that replace the run's own, number of copies) -> copies."""
+
+COMPLETE = "complete"
+"""Why a run ended that reached its total."""
+
+
+class Curriculum(Protocol):
+    """What a run asks of a curriculum (`curricula.manager`)."""
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """Parameters of the present stage."""
+
+    @property
+    def index(self) -> int:
+        """Number of the present stage."""
+
+    def observe(self, step: int, value: float) -> bool:
+        """Take an evaluation's result; True where the stage changes."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a run is and what happens when, in its `unit`: "steps" (ticks of one copy) or "episodes".
+
+    `total` is rounded up to whole epochs. `patience`: without a better evaluation for so long the run stops; 0: never.
+    `keep`: numbered checkpoints beside last.pt and best.pt.
+    """
+
+    total: int
+    unit: str = "steps"
+    evaluation_every: int = 50_000
+    evaluation_episodes: int = 32
+    checkpoint_every: int = 50_000
+    keep: int = 0
+    patience: int = 0
+
+    def __post_init__(self) -> None:
+        if self.unit not in ("steps", "episodes"):
+            raise UserError(f"unit = {self.unit!r}: legal are steps, episodes")
+        lowest = {"keep": 0, "patience": 0}
+        for name in ("total", "evaluation_every", "evaluation_episodes", "checkpoint_every", "keep", "patience"):
+            if getattr(self, name) < lowest.get(name, 1):
+                raise UserError(f"{name} = {getattr(self, name)}: legal are whole numbers from {lowest.get(name, 1)}")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a run tells whoever watches: done of total in the schedule's unit, env steps, and its latest row."""
+
+    done: int
+    total: int
+    steps: int
+    row: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run: steps taken, the best evaluation (score where there is one, else return) and when, and why it ended."""
+
+    steps: int
+    best: float
+    best_step: int
+    ended: str

@@ -1,0 +1,232 @@
+"""Who plays: parts of the agents that share parameters, each with an algorithm that learns or a policy that does not.
+
+Tianshou's own multi-agent path pays only the last agent (tianshou#399, #1137); here every part has lanes of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+from tianshou.algorithm.algorithm_base import Algorithm, OnPolicyAlgorithm, Policy, TrainingStats
+from tianshou.algorithm.multiagent.marl import MapTrainingStats
+from tianshou.data import Batch
+from tianshou.trainer import OffPolicyTrainer, OnPolicyTrainer
+from torch import nn
+
+from marl.copies import Copies, Group
+from marl.errors import UserError
+from marl.game import Baseline, Column, Discrete, bounds
+
+SHARING = ("all", "group", "none")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Agents lo .. hi - 1 that share one policy; `masked` where its observation rows end with the action mask."""
+
+    name: str
+    group: Group
+    lo: int
+    hi: int
+    masked: bool
+
+    @property
+    def n(self) -> int:
+        """Agents in the part."""
+        return self.hi - self.lo
+
+    @property
+    def width(self) -> int:
+        """Columns of an observation row: the observation, then the mask where there is one."""
+        return self.group.width + self.mask_width
+
+    @property
+    def mask_width(self) -> int:
+        """Columns of the mask at the end of an observation row."""
+        return self.group.mask_width if self.masked else 0
+
+    def rows(self, obs: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+        """Observation rows [B, n, width] out of obs [B, A, O] and mask [B, A, M]: a view where there is no mask."""
+        own = obs[:, self.lo : self.hi, : self.group.width]
+        return np.concatenate([own, mask[:, self.lo : self.hi, : self.mask_width]], -1, dtype=np.float32) if self.mask_width else own
+
+
+def parts(copies: Copies, sharing: str, learners: int | None = None) -> dict[str, Part]:
+    """Name -> part. `sharing`: all agents, each group, or nobody shares parameters.
+
+    With `learners`, only the first so many agents of each group learn: they make parts by `sharing`, and the others of
+    each group a part `<group>_rivals`. Raises UserError where agents of different columns would share.
+    """
+    groups = [view.group for view in copies.groups.values()]
+    if sharing not in SHARING:
+        raise UserError(f"sharing = {sharing!r}: legal are {', '.join(SHARING)}")
+    cuts = [(g, g.lo, g.hi if learners is None else min(g.lo + learners, g.hi)) for g in groups]
+    named: list[Part] = []
+    if sharing == "none":
+        named = [Part(copies.agents[a], g, a, a + 1, copies.masked) for g, lo, hi in cuts for a in range(lo, hi)]
+    elif sharing == "group" or len(groups) == 1:
+        named = [Part(g.name, g, lo, hi, copies.masked) for g, lo, hi in cuts]
+    elif any((g.observation, g.action) != (groups[0].observation, groups[0].action) for g in groups) or learners is not None:
+        names = ", ".join(g.name for g in groups)
+        raise UserError(
+            f"sharing = 'all': groups {names} have different columns, or only some of their agents learn; legal are group, none"
+        )
+    else:
+        named = [Part("all", groups[0], 0, copies.n_agents, copies.masked)]
+    rivals = [Part(f"{g.name}_rivals", g, hi, g.hi, copies.masked) for g, _, hi in cuts if hi < g.hi]
+    return {part.name: part for part in [*named, *rivals]}
+
+
+class LightPolicy(Policy):
+    """A Tianshou policy that does not compile Tianshou's return estimators when it is made (seconds a process)."""
+
+    @staticmethod
+    def _compile() -> None:
+        """Left to the first update that needs them."""
+
+
+class ScriptedPolicy(LightPolicy):
+    """A baseline as an ordinary policy: its actions are in the units of the action table."""
+
+    def __init__(self, baseline: Baseline, params: Any, seed: int = 0) -> None:
+        super().__init__(action_space=spaces.Box(-np.inf, np.inf, (1,)), action_bound_method=None)
+        self._baseline, self._params = baseline, params
+        self.generator = np.random.default_rng(seed)
+
+    def forward(self, batch: Any, state: Any = None, **_: Any) -> Any:
+        """Batch(act [N, U])."""
+        return Batch(act=self._baseline(self._params, np.asarray(batch.obs), self.generator), state=None)
+
+    def map_action(self, act: Any) -> Any:
+        """Scripted actions need no mapping."""
+        return act
+
+
+def random_baseline(part: Part) -> Baseline:
+    """Uniform over the part's action columns (on their scale), over the legal choices where a mask says which."""
+    columns = list(part.group.action.values())
+    low, high = bounds(part.group.action)
+
+    def act(_: Any, obs: npt.NDArray[np.float32], generator: np.random.Generator) -> npt.NDArray[Any]:
+        draws = generator.random((len(obs), len(columns)))
+        actions = low + (high - low) * draws
+        begin = part.group.width
+        for u, column in enumerate(columns):
+            if isinstance(column, Column) and column.scale == "log":
+                actions[:, u] = low[u] * (high[u] / low[u]) ** draws[:, u]
+            if isinstance(column, Discrete):
+                legal = obs[:, begin : begin + column.k] if part.masked else np.ones((len(obs), column.k))
+                edges = np.cumsum(legal / legal.sum(1, keepdims=True), 1)
+                actions[:, u] = np.minimum((draws[:, u : u + 1] >= edges).sum(1), column.k - 1)
+                begin += column.k
+        return actions
+
+    return act
+
+
+def scripted(copies: Copies, part: Part, name: str, seed: int = 0) -> ScriptedPolicy:
+    """The baseline of that name for a part; "random" serves every game."""
+    game = getattr(copies, "game", None)
+    known = dict(game.baselines) if game is not None else {}
+    if name != "random" and name not in known:
+        raise UserError(f"baseline {name!r} of {copies.name}: legal are {', '.join([*known, 'random'])}")
+    return ScriptedPolicy(known[name] if name in known else random_baseline(part), getattr(copies, "params", None), seed)
+
+
+class TeamPolicy(Policy):
+    """One policy a part; the flag of a training step reaches every member that learns, the others stay at their mode."""
+
+    def __init__(self, members: Mapping[str, Policy], learning: Collection[str]) -> None:
+        super().__init__(action_space=spaces.Discrete(1), action_bound_method=None)
+        self._learning = frozenset(learning)
+        self.members = nn.ModuleDict(members)
+
+    _compile = staticmethod(LightPolicy._compile)
+
+    def forward(self, batch: Any, state: Any = None, **_: Any) -> Any:
+        """Batch(act={part: [N, raw U]}) for batch.obs = {part: [N, width]}."""
+        return Batch(act={name: member(Batch(obs=batch.obs[name], info=Batch())).act for name, member in self.members.items()})
+
+    @property
+    def is_within_training_step(self) -> bool:
+        """Whether members explore."""
+        return self._within
+
+    @is_within_training_step.setter
+    def is_within_training_step(self, value: bool) -> None:
+        self._within = value
+        for name, member in (self._modules.get("members") or {}).items():
+            member.is_within_training_step = value and name in self._learning
+
+
+class Team(Algorithm):
+    """Algorithms of the parts that learn and policies of those that do not, as the one algorithm that a trainer drives."""
+
+    def __init__(self, plan: Mapping[str, Part], learners: Mapping[str, Algorithm], frozen: Mapping[str, Policy], warm_up: int = 0) -> None:
+        if not learners:
+            raise UserError("nobody learns: at least one part needs an algorithm")
+        policies = {name: learners[name].policy if name in learners else frozen[name] for name in plan}
+        super().__init__(policy=TeamPolicy(policies, learners))
+        self.plan, self.warm_up = dict(plan), warm_up
+        self.learners = nn.ModuleDict(learners)
+        self.on_policy = all(isinstance(a, OnPolicyAlgorithm) for a in learners.values())
+
+    def member(self, name: str) -> Policy:
+        """The policy of a part."""
+        policy: Policy = self.policy.members[name]
+        return policy
+
+    def create_trainer(self, params: Any) -> OnPolicyTrainer | OffPolicyTrainer:
+        """Tianshou's stock trainer for what the parts are."""
+        return OnPolicyTrainer(self, params) if self.on_policy else OffPolicyTrainer(self, params)
+
+    def update(self, buffer: Any, **how: Any) -> TrainingStats:
+        """Each part's own `update` on its own buffer; none before `warm_up` rows a part are there.
+
+        On-policy, `batch_size=None` makes `learner.minibatches` of a part's rows, however many lanes it has.
+        """
+        if min(len(b) for b in buffer.values()) < self.warm_up:
+            return TrainingStats()
+        stats = {}
+        for name, learner in self.learners.items():
+            own, algorithm = buffer[name], cast(Any, learner)
+            size = {"batch_size": -(-len(own) // algorithm.minibatches)} if how.get("batch_size", 0) is None else {}
+            stats[name] = algorithm.update(own, **{**how, **size})
+        return MapTrainingStats(stats)
+
+    def state_dict(self, *_: Any, **__: Any) -> dict[str, Any]:
+        """Part -> networks, optimisers, and what Tianshou's own state_dict leaves out."""
+        return {name: _state_of(learner) for name, learner in self.learners.items()}
+
+    def load_state_dict(self, saved: Mapping[str, Any], *_: Any, **__: Any) -> None:
+        """Continue where `state_dict` was taken. Raises UserError where parts differ."""
+        if set(saved) != set(self.learners):
+            raise UserError(f"saved team has parts {sorted(saved)}: expected {sorted(self.learners)}")
+        for name, learner in self.learners.items():
+            _restore(learner, saved[name])
+
+
+def _state_of(learner: Any) -> dict[str, Any]:
+    alpha = getattr(getattr(learner, "alpha", None), "_optim", None)
+    moments = getattr(learner, "ret_rms", None)
+    return {
+        "tianshou": dict(learner.state_dict()),
+        "schedulers": [s.state_dict() for s in learner.lr_schedulers],
+        "alpha_optimiser": None if alpha is None else alpha.state_dict(),
+        "return_moments": None if moments is None else [float(moments.mean), float(moments.var), float(moments.count)],
+    }
+
+
+def _restore(learner: Any, saved: Mapping[str, Any]) -> None:
+    learner.load_state_dict(dict(saved["tianshou"]))
+    for scheduler, state in zip(learner.lr_schedulers, saved["schedulers"], strict=True):
+        scheduler.load_state_dict(state)
+    if saved["alpha_optimiser"] is not None:
+        learner.alpha._optim.load_state_dict(saved["alpha_optimiser"])
+    if saved["return_moments"] is not None:
+        learner.ret_rms.mean, learner.ret_rms.var, learner.ret_rms.count = saved["return_moments"]

@@ -1,0 +1,280 @@
+"""Run: one training run on Tianshou's stock trainers, epoch by epoch, resumable bit for bit.
+
+An epoch collects and updates; then, where one is due, an evaluation on frozen policies; then a row of metrics.jsonl
+(fsync), then, where one is due, a checkpoint that holds networks, optimisers, schedulers, normalisers, replay,
+environment, counters, generators and the row's byte offset. A run that is killed and resumed cuts the rows back to that
+offset and writes the same ones again. No wall clock enters a row or a decision.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tianshou.algorithm.algorithm_base import Policy
+
+from marl import checkpoint
+from marl.actor import Actor
+from marl.assemble import Counters, make_buffers, trainer_params, updates
+from marl.collect import LaneCollector
+from marl.copies import Copies
+from marl.errors import UserError
+from marl.evaluate import seed_of
+from marl.judge import Judge, Verdict
+from marl.schedule import COMPLETE, Curriculum, MakeCopies, Outcome, Progress, Schedule
+from marl.team import Part, Team, parts, scripted
+from marl.track import MetricsLog, Pending, TimingsLog, Tracker
+
+
+class Run:
+    """One run in `folder`. `algorithm` is made as `algorithm(settings, part, updates)` for every part that learns.
+
+    `sharing` (all, group, none) says who shares parameters; `rivals` names the baseline that all agents but the first
+    of each role play, without it all learn. Call `start` or `resume`, then `run`.
+    """
+
+    def __init__(
+        self,
+        make: MakeCopies,
+        algorithm: Callable[[Any, Part, int], Any],
+        settings: Any,
+        schedule: Schedule,
+        *,
+        seed: int,
+        n_envs: int,
+        folder: Path,
+        sharing: str = "group",
+        rivals: str | None = None,
+        trackers: Sequence[Tracker] = (),
+        curriculum: Curriculum | None = None,
+        device: str = "cpu",
+        watch: Callable[[Progress], None] = lambda _: None,
+    ) -> None:
+        self._make, self._algorithm, self.settings, self.schedule = make, algorithm, settings, schedule
+        self.seed, self.n_envs, self.folder, self._rivals, self._sharing = seed, n_envs, folder, rivals, sharing
+        self._curriculum, self._device, self._watch = curriculum, device, watch
+        self._trackers = tuple(trackers)
+        self._best, self._best_at, self._best_steps = -float("inf"), 0, 0
+        self._episodes = self._evaluated = self._saved = 0
+        self._ended = ""
+
+    @property
+    def done(self) -> int:
+        """Progress in the schedule's unit."""
+        return self._trainer._env_step if self.schedule.unit == "steps" else self._episodes
+
+    def start(self) -> None:
+        """Begin at step 0 from the seed; an earlier attempt that left no checkpoint is begun again."""
+        self._build()
+        self._log = Pending(MetricsLog(self.folder / "metrics.jsonl"), self._trackers)
+        self._log.load_state_dict({"offset": 0, "released": 0})
+        self._timings = TimingsLog(self.folder / "timings.jsonl")
+        self._trainer.reset(reset_collectors=True, reset_collector_buffers=True)
+        self._write_row({}, evaluate=True)
+
+    def resume(self) -> None:
+        """Continue from last.pt, with its seed. A run that was killed before its first checkpoint starts again."""
+        path = self.folder / "last.pt"
+        if not path.exists():
+            self.start()
+            return
+        saved = checkpoint.load(path)
+        self.seed = saved["seed"]
+        if self._curriculum is not None:
+            self._curriculum.load_state_dict(saved["curriculum"])
+        self._build()
+        self._log = Pending(MetricsLog(self.folder / "metrics.jsonl"), self._trackers)
+        self._log.load_state_dict(saved["log"])
+        self._timings = TimingsLog(self.folder / "timings.jsonl")
+        self._restore(saved)
+
+    def load(self, name: str = "best.pt") -> int:
+        """Make the policies of a checkpoint in the folder, to evaluate or to act with; returns its env steps."""
+        saved = checkpoint.load(self.folder / name)
+        self.seed = saved["seed"]
+        if self._curriculum is not None:
+            self._curriculum.load_state_dict(saved["curriculum"])
+        self._build()
+        self.team.load_state_dict(saved["team"])
+        return int(saved["trainer"][1])
+
+    def judge(self, episodes: int) -> Verdict:
+        """Evaluate the present policies, and every baseline beside them, on `episodes` episodes of the run's evaluation seeds."""
+        return self._make_judge(episodes).verdict(self.policies, baselines=True)
+
+    def actor(self) -> Actor:
+        """The present policies as something that acts."""
+        return Actor(self._copies, self.plan, self.policies)
+
+    def _restore(self, saved: Mapping[str, Any]) -> None:
+        self.team.load_state_dict(saved["team"])
+        for name, buffer in self._buffers.items():
+            buffer.load_state_dict(saved["buffers"][name])
+        self._copies.load_state_dict(saved["copies"])
+        self._collector.load_state_dict(saved["collector"])
+        for name, state in saved["scripted"].items():
+            self.policies[name].generator.bit_generator.state = state
+        self._best, self._best_at, self._best_steps, self._episodes, self._evaluated, self._saved = saved["counters"]
+        self._counters.at = tuple(saved["trainer"])
+        self._trainer.reset(reset_collectors=False)
+        longer = saved["ended"] == COMPLETE and self.done < self.schedule.total
+        self._ended = "" if longer else saved["ended"]
+        checkpoint.set_random_states(saved["random"])
+
+    def _build(self) -> None:
+        torch.manual_seed(self.seed)
+        np.random.seed(self.seed % (1 << 32))
+        random.seed(self.seed)
+        self._copies = self._make(self._stage_params(), self.n_envs)
+        plan = self._plan(self._copies)
+        frozen = self._frozen(plan)
+        learners = {
+            n: self._algorithm(self.settings, p, updates(self.schedule, self.settings, self.n_envs)).to(self._device)
+            for n, p in plan.items()
+            if n not in frozen
+        }
+        self.team = Team(plan, learners, frozen, warm_up=getattr(self.settings, "warm_up", 0))
+        self._buffers = make_buffers(self.team, self.n_envs, self.settings, self.seed)
+        self._collector = LaneCollector(self.team, self._copies, self._buffers, self.seed, self._device)
+        self._counters = Counters()
+        self._trainer = self.team.create_trainer(trainer_params(self.team, self._collector, self.n_envs, self.settings, self._counters))
+        self._judge = self._make_judge(self.schedule.evaluation_episodes)
+
+    @property
+    def plan(self) -> dict[str, Part]:
+        """Part name -> part."""
+        return self.team.plan
+
+    @property
+    def policies(self) -> dict[str, Any]:
+        """Part name -> policy, scripted rivals included."""
+        return {name: self.team.member(name) for name in self.team.plan}
+
+    def _plan(self, copies: Copies) -> dict[str, Part]:
+        return parts(copies, self._sharing, None if self._rivals is None else 1)
+
+    def _frozen(self, plan: Mapping[str, Part]) -> dict[str, Policy]:
+        """Policies of the parts that do not learn."""
+        return {n: scripted(self._copies, p, str(self._rivals), self.seed) for n, p in plan.items() if n.endswith("_rivals")}
+
+    def _stage_params(self) -> Mapping[str, Any]:
+        return {} if self._curriculum is None else self._curriculum.params
+
+    def _make_judge(self, episodes: int) -> Judge:
+        stage = dict(self._stage_params())
+        return Judge(lambda n: self._make(stage, n), self.plan, episodes, self.seed, trained_focal=self._rivals is not None)
+
+    def run(self) -> Outcome:
+        """Train to the end of the schedule. What was computed stays on disk whatever happens."""
+        try:
+            while not self._ended:
+                epoch = self._trainer.execute_epoch()
+                losses = {} if epoch.training_stat is None else epoch.training_stat.get_loss_stats_dict()
+                self._after_epoch({f"loss/{name}": float(value) for name, value in losses.items() if value is not None})
+        finally:
+            self._log.close()
+            self._timings.close()
+            self._copies.close()
+        return Outcome(self._trainer._env_step, self._best, self._best_steps, self._ended)
+
+    def _after_epoch(self, losses: dict[str, float]) -> None:
+        finished = self._collector.take_finished()
+        self._episodes += len(finished)
+        row = dict(losses)
+        if len(finished):
+            row |= self._train_row(finished)
+        if self.done >= self.schedule.total:
+            self._ended = COMPLETE
+        due = self.done // self.schedule.evaluation_every > self._evaluated
+        self._write_row(row, evaluate=due or self._ended != "")
+
+    def _train_row(self, finished: Any) -> dict[str, float]:
+        returns, metrics = np.concatenate(finished.returns), np.concatenate(finished.metrics)
+        row = {"train/return": float(returns.mean()), "train/length": float(np.concatenate(finished.lengths).mean())}
+        row |= {f"train/{role}/return": float(returns[:, v.group.lo : v.group.hi].mean()) for role, v in self._copies.groups.items()}
+        row |= {f"train/{name}": float(metrics[:, :, k].mean()) for k, name in enumerate(self._copies.metric_names)}
+        costs = np.concatenate(finished.costs)
+        return row | {f"train/cost/{name}": float(costs[:, :, k].mean()) for k, name in enumerate(self._copies.cost_names)}
+
+    def _write_row(self, row: dict[str, float], evaluate: bool) -> None:
+        moved = False
+        if evaluate:
+            verdict = self._judge.verdict(self.policies)
+            row |= verdict.row()
+            moved = self._take(verdict)
+            self._evaluated = self.done // self.schedule.evaluation_every
+        row |= {"train/episodes": self._episodes}
+        if self._curriculum is not None:
+            row["curriculum/stage"] = self._curriculum.index
+        self._log.row(self._trainer._env_step, row)
+        self._timings.append(self._trainer._env_step, {"episodes": self._episodes})
+        if moved:
+            self._next_stage()
+        first, due = self.done == 0, self.done // self.schedule.checkpoint_every > self._saved
+        if self._ended or first or due:
+            self._save()
+        self._watch(Progress(self.done, self.schedule.total, self._trainer._env_step, row))
+
+    def _take(self, verdict: Verdict) -> bool:
+        """Keep the best policy, stop where patience ends; True where the curriculum moves to another stage."""
+        value = verdict.score if verdict.score is not None else float(verdict.evaluation.by_episode.mean())
+        if value > self._best or self.done == 0:
+            self._best, self._best_at, self._best_steps = value, self.done, self._trainer._env_step
+            checkpoint.save(self.folder / "best.pt", self._identity())
+        if self.schedule.patience and self.done - self._best_at >= self.schedule.patience and not self._ended:
+            self._ended = f"no better evaluation for {self.done - self._best_at} {self.schedule.unit}"
+        return self._curriculum is not None and not self._ended and self._curriculum.observe(self._trainer._env_step, value)
+
+    def _next_stage(self) -> None:
+        """Go on with copies of the curriculum's present stage; replay of the last one is dropped."""
+        assert self._curriculum is not None
+        self._copies.close()
+        self._copies = self._make(self._stage_params(), self.n_envs)
+        plan = self._plan(self._copies)
+        widths = [{n: (p.width, p.group.action) for n, p in x.items() if not n.endswith("_rivals")} for x in (plan, self.plan)]
+        if widths[0] != widths[1]:
+            raise UserError(f"stage {self._curriculum.index} has parts {widths[0]}: the policies were made for {widths[1]}")
+        self.team.plan = plan
+        self._collector.attach(self._copies)
+        self._collector.buffer = self._buffers = make_buffers(self.team, self.n_envs, self.settings, self.seed)
+        self._copies.reset(seed_of(self.seed, f"stage at {self._trainer._env_step}"))
+        self._judge = self._make_judge(self.schedule.evaluation_episodes)
+        self._best, self._best_at = -float("inf"), self.done
+
+    def _save(self) -> None:
+        self._saved = self.done // self.schedule.checkpoint_every
+        generators = {n: p.generator.bit_generator.state for n, p in self.policies.items() if hasattr(p, "generator")}
+        covered = self._log.state_dict()
+        content = self._identity() | {
+            "buffers": {name: buffer.state_dict() for name, buffer in self._buffers.items()},
+            "copies": self._copies.state_dict(),
+            "collector": self._collector.state_dict(),
+            "scripted": generators,
+            "counters": [self._best, self._best_at, self._best_steps, self._episodes, self._evaluated, self._saved],
+            "ended": self._ended,
+            "log": covered,
+            "random": checkpoint.random_states(),
+        }
+        checkpoint.save(self.folder / "last.pt", content)
+        self._log.release(covered["offset"])
+        self._keep(content)
+
+    def _identity(self) -> dict[str, Any]:
+        """What policies are: who they are, and when."""
+        return {
+            "seed": self.seed,
+            "team": self.team.state_dict(),
+            "curriculum": None if self._curriculum is None else self._curriculum.state_dict(),
+            "trainer": [self._trainer._epoch, self._trainer._env_step, self._trainer._current_update_step],
+        }
+
+    def _keep(self, content: Mapping[str, Any]) -> None:
+        if not self.schedule.keep:
+            return
+        checkpoint.save(self.folder / f"step_{self._trainer._env_step:012d}.pt", content)
+        for old in sorted(self.folder.glob("step_*.pt"))[: -self.schedule.keep]:
+            old.unlink()

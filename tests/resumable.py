@@ -1,0 +1,51 @@
+"""A small training run as a program of its own, for tests that kill it: `python -m tests.resumable ALGORITHM FOLDER SEED [SECONDS]`.
+
+With SECONDS, every row waits so long, so that a kill can be aimed at a moment between two rows.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import algorithms
+from marl.schedule import Progress, Schedule
+from marl.train import Run
+from marl.vector import VectorGame
+from tests.commons import COMMONS
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "ippo": {"rollout": 8, "return_scaling": True},
+    "isac": {"rollout": 2, "replay": 2_000, "warm_up": 300, "batch": 64},
+}
+"""What differs from the defaults, so that normalisers, warm-up and a full ring are all passed within seconds."""
+
+
+def main(name: str, folder: Path, seed: int, pause: float = 0.0) -> None:
+    """Start the run in `folder`, or resume what stands there. Episodes of 13 ticks end within rollouts."""
+    torch.set_num_threads(1)
+    settings = algorithms.settings_of(name)(lr=1e-3, hidden=[16], **SETTINGS.get(name, {}))
+
+    def watch(_: Progress) -> None:
+        time.sleep(pause)
+
+    run = Run(
+        lambda stage, n: VectorGame(COMMONS, n, n_agents=3, horizon=13, **stage),
+        algorithms.load(name),
+        settings,
+        Schedule(total=6_000, evaluation_every=900, evaluation_episodes=4, checkpoint_every=700),
+        seed=seed,
+        n_envs=4,
+        folder=folder,
+        watch=watch,
+    )
+    run.resume()
+    print(run.run().ended)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), *map(float, sys.argv[4:]))
