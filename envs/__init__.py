@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from envs.auction import AUCTION
+from envs.auction_log import AUCTION_LOG
 from marl.errors import UserError
 from marl.game import Game
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from marl.parallel import ParallelGame
     from marl.vector import VectorGame
 
-GAMES: dict[str, Game] = {"auction": AUCTION}
+GAMES: dict[str, Game] = {game.name: game for game in (AUCTION, AUCTION_LOG)}
 
 
 def game(name: str) -> Game:

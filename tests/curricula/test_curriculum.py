@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import envs
 from curricula import CURRICULA, Curriculum, Stage, load, same_columns
 from marl.errors import UserError
 from marl.game import Role
@@ -230,7 +231,11 @@ def test_every_registered_curriculum_is_walked_to_its_end_and_back(name: str) ->
 
 
 def test_the_auctions_stages() -> None:
-    first, second = load("auction_formats").stages
+    """Legal parameters of the game, with the same columns and a reference to be scored against."""
+    game = envs.game("auction")
+    first, second = load("auction_formats", same_columns(game)).stages
+    assert game.reference is not None
+    assert [game.reference(game.make_params(**s.params)) for s in (first, second)] == ["equilibrium", "equilibrium"]
     assert (first.params["format"], second.params["format"]) == ("second", "first")
     assert first.params["n_agents"] == second.params["n_agents"] == 2
 
