@@ -17,7 +17,7 @@ from marl.track import read_metrics
 from tests.experiments.conftest import TINY, Marl
 
 SHORT = [*TINY, "total_steps=100", "evaluation.every=40"]
-FILES = {"config.yaml", "manifest.json", "log.jsonl", "metrics.jsonl", "timings.jsonl", "last.pt", "best.pt", "evaluation.json"}
+FILES = {".lock", "config.yaml", "manifest.json", "log.jsonl", "metrics.jsonl", "timings.jsonl", "last.pt", "best.pt", "evaluation.json"}
 
 
 def test_what_a_run_leaves(marl: Marl, tmp_path: Path) -> None:
