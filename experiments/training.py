@@ -81,8 +81,8 @@ def _literal(value: Any) -> str:
     return repr(value)
 
 
-def execute(setup: Setup, folder: RunFolder, resume: bool = False) -> Result:
-    """Run to the end in `folder`, evaluate the best policy, draw the curves. Raises UserError."""
+def execute(setup: Setup, folder: RunFolder, resume: bool = False, quiet: bool = False) -> Result:
+    """Run to the end in `folder`, evaluate the best policy, draw the curves; `quiet`: no progress is shown. Raises UserError."""
     from experiments.progress import Bar
 
     run_id = folder.read_manifest()["id"]
@@ -93,7 +93,8 @@ def execute(setup: Setup, folder: RunFolder, resume: bool = False) -> Result:
         def watch(progress: Progress) -> None:
             place.step, place.episode = progress.steps, int(progress.row.get("train/episodes", 0))
             log.debug("row %s", dict(progress.row))
-            bar(progress)
+            if not quiet:
+                bar(progress)
 
         log.info("%s in %s", "resume" if resume else "start", folder.path)
         try:

@@ -47,10 +47,12 @@ def test_learning_curves_of_what_is_there(tmp_path: Path) -> None:
     assert ax.get_lines() == []
 
 
-def test_bid_function_shows_theory_under_what_was_learned(tmp_path: Path) -> None:
+def test_bid_functions_over_theory_and_how_they_were_learned(tmp_path: Path) -> None:
     values = np.linspace(0, 1, 50)
-    one = plots.bid_function({"two bidders": (values, {"seed 0": 0.9 * values}, 0.5 * values)}, tmp_path / "one.png")
-    two = plots.bid_function({name: (values, {"seed 0": values}, values / 2) for name in "ab"}, tmp_path / "two.png")
+    bids = (values, {"seed 0": 0.9 * values}, 0.5 * values)
+    points = {"seed 0": [(0.0, 0.9), (10.0, 0.5)]}
+    one = plots.bid_functions({"a": bids}, {"a": points}, {"a": 0.5}, tmp_path / "one.png")
+    two = plots.bid_functions({"a": bids, "b": bids}, {"a": points, "b": points}, {"a": 0.5, "b": 0.5}, tmp_path / "two.png")
     wide, wider = (np.asarray(Image.open(path)) for path in (one, two))
     assert wider.shape[1] > wide.shape[1]
     assert len(np.unique(wide.reshape(-1, wide.shape[2]), axis=0)) > 2
