@@ -22,7 +22,7 @@ EARNED = 0.98
 """Least surplus against truthful rivals, as a share of the equilibrium surplus."""
 EPISODES = 4_096
 """Evaluation episodes: with 256 auctions each, the surplus is known to some thousandths of itself."""
-RESPONSE_STEPS = 30_720
+RESPONSE_STEPS = 61_440
 """Environment steps of a best response's training: half of the learner's own."""
 
 
