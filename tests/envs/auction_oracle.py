@@ -40,7 +40,7 @@ class Auction(ParallelEnv):  # type: ignore[misc]
         self.p, self.draws = params, draws
         self.possible_agents = [f"advertiser_{i}" for i in range(params.n_agents)]
         self.agents: list[str] = []
-        self.schedule = params.schedule().tolist()
+        self.schedule, self.purse, self.limited = params.schedule().tolist(), params.purse, params.limited
         self.table = np.rint(1e6 * params.value_quantiles())
         self.mean = [1e6 * w / 2 for w in params.widths] if params.kind == 0 else [1e6 * params.value_mean] * params.n_agents
         top = 4.0 if params.mode == "market" else 1.5
@@ -63,8 +63,8 @@ class Auction(ParallelEnv):  # type: ignore[misc]
         if seed is not None:
             self.generator = np.random.default_rng(seed)
         n = self.p.n_agents
-        self.agents, self.t, self.revenue = list(self.possible_agents), 0, 0
-        self.left, self.spent, self.won = [self.p.purse] * n, [0] * n, [0] * n
+        self.agents, self.t, self.passed, self.revenue = list(self.possible_agents), 0, 0, 0
+        self.left, self.spent, self.won = [self.purse] * n, [0] * n, [0] * n
         self.last = [1.0] * n
         self.open_tick()
         self.coming = self.draw_values()
@@ -99,6 +99,7 @@ class Auction(ParallelEnv):  # type: ignore[misc]
             self.sell(values, factors, tie, reserve)
         self.last = factors
         self.t += 1
+        self.passed += count
         done = self.t == self.p.horizon
         self.coming = self.draw_values()
         scale = 1e6 * self.p.auctions_per_tick
@@ -136,17 +137,17 @@ class Auction(ParallelEnv):  # type: ignore[misc]
     def observe(self) -> dict[str, Any]:
         p, t, total = self.p, self.t, self.p.horizon * self.p.auctions_per_tick
         before = len(self.seen)
-        now, ahead = (self.schedule[t] if t < p.horizon else 0), 1 - sum(self.schedule[:t]) / total
+        now, ahead = (self.schedule[t] if t < p.horizon else 0), 1 - self.passed / total
         angle = 2 * math.pi * (t % 24) / 24
         found = {}
         for a, name in enumerate(self.possible_agents):
-            left = self.left[a] / p.purse
+            left = self.left[a] / self.purse
             wins, values = self.tick_wins[a], self.seen[:, a]
             row = [
                 1 - t / p.horizon,
-                left if p.limited else 1.0,
-                self.tick_cost[a] / (p.purse * before / total) if p.limited and before else 0.0,
-                left - ahead if p.limited else 0.0,
+                left if self.limited else 1.0,
+                self.tick_cost[a] / (self.purse * before / total) if self.limited and before else 0.0,
+                left - ahead if self.limited else 0.0,
                 self.last[a],
                 wins / before if before else 0.0,
                 self.tick_cost[a] / wins / self.mean[a] if wins else 0.0,
