@@ -16,9 +16,11 @@ from typing import NamedTuple
 from envs.auction.params import ALL_PAY, FIRST, MICRO, TABLE, UNIFORM, UNLIMITED
 from marl.compiled import rule
 from marl.game import F8, I8, RUNNING, TERMINATED, Column, Component, array, index, inf
-from marl.rng import draw, gaussian, stream
+from marl.rng import U, bits, draw, gaussian, stream
 
 VALUES, TIES, RIVALS = 0, 1, 2
+CELL = U(52)
+"""Shift that leaves the 12 highest of 64 random bits: one of the 4096 cells of the quantile table."""
 
 OBSERVATION = {
     "time_left": Column(0, 1, "share of the horizon"),
@@ -71,6 +73,8 @@ class AuctionState(NamedTuple):
     wins: I8 = array("agents")  # [B, A] auctions
     multipliers: F8 = array("agents")  # [B, A] sum over ticks
     last: F8 = array("agents")  # [B, A] multiplier of the last tick
+    value: I8 = array("agents")  # [B, A] in the last auction
+    bid: I8 = array("agents")  # [B, A] in the last auction, 0 where it did not count
     tick_spent: I8 = array("agents")  # [B, A]
     tick_won: I8 = array("agents")  # [B, A]
     tick_wins: I8 = array("agents")  # [B, A] auctions
@@ -89,7 +93,7 @@ def worth(p, values, i, a):
     if p.kind == UNIFORM:
         return int(draw(values, i) * p.top[a])
     if p.kind == TABLE:
-        return p.quantiles[int(draw(values, i) * len(p.quantiles))]
+        return p.quantiles[int(bits(values, i) >> CELL)]
     return int(math.exp(p.log_location + p.sigma * gaussian(values, i)))
 
 
@@ -101,6 +105,7 @@ def begin(p, s, b):
         s.spent[b, a] = s.won[b, a] = s.surplus[b, a] = s.wins[b, a] = 0
         s.multipliers[b, a] = 0.0
         s.last[b, a] = 1.0
+        s.value[b, a] = s.bid[b, a] = 0
     clear_tick(p, s, b)
 
 
@@ -112,60 +117,85 @@ def clear_tick(p, s, b):
 
 
 @rule
-def pay(s, b, a, money):
+def collect(p, s, b, k, action, values, least):
+    """Value and bid of each bidder in auction k of the tick, a bid below `least` as 0. Apart from `highest`: no branch here."""
+    top = 0
+    for a in range(p.n_agents):
+        value = worth(p, values, k * p.n_agents + a, a)
+        bid = min(int(action[b, a, 0] * value), s.left[b, a])
+        s.value[b, a] = value
+        s.bid[b, a] = bid if bid >= least else 0
+        s.tick_values[b, a] += value
+        s.tick_squares[b, a] += float(value) * value
+        top = max(top, value)
+    return top
+
+
+@rule
+def highest(p, s, b):
+    """(a bidder with the highest bid, the bid, how many bid it, the next bid); a bid of 0 is none."""
+    winner, best, tied, second = 0, 0, 0, 0
+    for a in range(p.n_agents):
+        bid = s.bid[b, a]
+        tied = 1 if bid > best else tied + (bid == best)
+        winner = a if bid > best else winner
+        second = max(second, min(bid, best))
+        best = max(best, bid)
+    return winner, best, tied, second
+
+
+@rule
+def untie(p, s, b, k, winner, best, tied, ties):
+    """One of the `tied` who bid `best`, each with the same chance: the j-th takes over from the one before with chance 1/j."""
+    seen = 0
+    for a in range(p.n_agents if tied > 1 else 0):
+        if s.bid[b, a] == best:
+            seen += 1
+            if draw(ties, k * p.n_agents + a) * seen < 1.0:
+                winner = a
+    return winner
+
+
+@rule
+def pay(s, b, a, money, value):
+    """Bidder a pays `money` for something of `value`."""
     s.left[b, a] -= money
     s.spent[b, a] += money
     s.tick_spent[b, a] += money
     s.surplus[b, a] -= money
     s.revenue[b] += money
+    s.tick_overpaid[b, a] += max(money - value, 0)
 
 
 @rule
-def win(s, b, a, value):
-    s.wins[b, a] += 1
-    s.tick_wins[b, a] += 1
+def win(p, s, b, a, sale, reserve):
+    """Bidder a gets the slot where `sale` is 1; nobody where it is 0, or the rival of mode pacing."""
+    value = sale * s.value[b, a]
+    s.wins[b, a] += sale
+    s.tick_wins[b, a] += sale
     s.won[b, a] += value
     s.tick_won[b, a] += value
     s.surplus[b, a] += value
-    s.sold[b] += 1
-    s.allocated[b] += value
+    s.sold[b] += sale
+    s.allocated[b] += value + (1 - sale) * p.rival * reserve
 
 
 @rule
 def auction(p, s, b, k, action, values, ties, reserve):
-    """Auction k of the tick. Returns whether it was sold; a bid of `reserve`, and of at least one micro-dollar, counts."""
-    least = max(reserve, 1)
-    best, second, tied, winner, value_of_winner, highest = 0, 0, 0, -1, 0, 0
-    for a in range(p.n_agents):
-        value = worth(p, values, k * p.n_agents + a, a)
-        s.tick_values[b, a] += value
-        s.tick_squares[b, a] += float(value) * value
-        highest = max(highest, value)
-        bid = min(int(action[b, a, 0] * value), s.left[b, a])
-        if bid < least:
-            continue
-        if p.format == ALL_PAY:
-            pay(s, b, a, bid)
-            s.tick_overpaid[b, a] += max(bid - value, 0)
-        takes = bid > best
-        if bid == best:
-            tied += 1
-            takes = draw(ties, k * p.n_agents + a) * tied < 1.0
-        elif takes:
-            tied = 1
-        second = max(second, min(bid, best))
-        best = max(best, bid)
-        if takes:
-            winner, value_of_winner = a, value
-    s.highest[b] += max(highest, p.rival * reserve)
-    if winner < 0:
-        s.allocated[b] += p.rival * reserve
-        return
-    win(s, b, winner, value_of_winner)
-    if p.format != ALL_PAY:
-        price = best if p.format == FIRST else max(second, reserve)
-        pay(s, b, winner, price)
-        s.tick_overpaid[b, winner] += max(price - value_of_winner, 0)
+    """Auction k of the tick: a bid of `reserve`, and of at least one micro-dollar, counts.
+
+    Without an `if`: at the end of a rule it makes numba count references to all arrays.
+    """
+    top = collect(p, s, b, k, action, values, max(reserve, 1))
+    winner, best, tied, second = highest(p, s, b)
+    winner = untie(p, s, b, k, winner, best, tied, ties)
+    s.highest[b] += max(top, p.rival * reserve)
+    sale = int(best > 0)
+    win(p, s, b, winner, sale, reserve)
+    for a in range(p.n_agents if p.format == ALL_PAY else 0):
+        pay(s, b, a, s.bid[b, a], s.value[b, a])
+    price = best if p.format == FIRST else max(second, reserve)
+    pay(s, b, winner, price * sale * int(p.format != ALL_PAY), s.value[b, winner])
 
 
 @rule
