@@ -55,9 +55,17 @@ class Columns:
         self._log = np.array([isinstance(c, Column) and c.scale == "log" for c in columns])[self.continuous]
         self._low, self._high = low[self.continuous], high[self.continuous]
         self._low[self._log], self._high[self._log] = np.log(self._low[self._log]), np.log(self._high[self._log])
+        self._half = (self._high - self._low) / 2.0
+        self._plain = not self.discrete and not self._log.any()
 
     def to_units(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Raw rows [N, U] -> rows in the units of the action table; continuous columns are clipped to [-1, 1] first."""
+        if self._plain:
+            rows = np.minimum(np.maximum(raw, -1.0), 1.0, dtype=np.float64)
+            rows += 1.0
+            rows *= self._half
+            rows += self._low
+            return rows
         rows = raw.astype(np.float64)
         if self.continuous:
             share = (np.clip(rows[:, self.continuous], -1.0, 1.0) + 1.0) / 2.0
@@ -130,7 +138,7 @@ class Product(torch.distributions.Distribution):
 
 
 class Actor(nn.Module):
-    """Rows [N, width] -> parameters [N, P] of a `Product`: log deviations (free of the state), means, logits."""
+    """Rows [N, width] -> means and logits [N, P] of a `Product`, whose log deviations [U] do not depend on the row."""
 
     def __init__(self, part: Part, hidden: Sequence[int], activation: str, log_std: float) -> None:
         super().__init__()
@@ -141,19 +149,21 @@ class Actor(nn.Module):
         self.log_std = nn.Parameter(torch.full((len(self.columns.continuous),), float(log_std)))
 
     def forward(self, obs: Any, state: Any = None, info: Any = None) -> tuple[Tensor, Any]:
-        """(parameters, state): one tensor, because a Batch refuses a tuple of unequal widths."""
+        """(means and logits, state)."""
         rows = torch.as_tensor(obs)
         out = self.net(rows[:, : self._observed] if self._masked else rows)
         if self._masked:
             free = self._sizes[0]
             illegal = rows[:, self._observed :] < 0.5
             out = torch.cat([out[:, :free], out[:, free:].masked_fill(illegal, ILLEGAL)], -1)
-        return torch.cat([self.log_std.expand(len(out), -1), out], -1), state
+        return out, state
 
     def distribution(self, parameters: Tensor) -> Product:
         """The distribution that `forward`'s parameters name."""
-        log_std, mean, *logits = parameters.split([self._sizes[0], *self._sizes], -1)
-        return Product(log_std, mean, logits, self.columns)
+        if not self.columns.discrete:
+            return Product(self.log_std, parameters, (), self.columns)
+        mean, *logits = parameters.split(self._sizes, -1)
+        return Product(self.log_std, mean, logits, self.columns)
 
 
 class Critic(nn.Module):

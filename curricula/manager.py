@@ -51,6 +51,11 @@ class Curriculum:
         return self.stages[self.index]
 
     @property
+    def on(self) -> str:
+        """What the present stage is judged by: "score" or "return"."""
+        return self.stage.on
+
+    @property
     def params(self) -> Mapping[str, Any]:
         """The game's parameters in the present stage, by name."""
         return self.stage.params

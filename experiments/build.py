@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import algorithms
@@ -15,8 +15,9 @@ from marl.errors import UserError
 
 if TYPE_CHECKING:
     from marl.copies import Copies
+    from marl.schedule import MakeCopies, Progress, Schedule
     from marl.track import Tracker
-    from marl.train import MakeCopies, Progress, Run, Schedule
+    from marl.train import Run
 
 
 def copies_of(setup: Setup) -> MakeCopies:
@@ -68,7 +69,7 @@ def attribute(path: str, key: str) -> Callable[..., Any]:
 
 def schedule_of(setup: Setup) -> Schedule:
     """Length of the run and what happens when."""
-    from marl.train import Schedule
+    from marl.schedule import Schedule
 
     config = setup.config
     in_steps = config["total_episodes"] is None
@@ -90,12 +91,11 @@ def curriculum_of(setup: Setup) -> curricula.Curriculum | None:
         return None
     if setup.game is None or setup.params is None:
         raise UserError(f"curriculum = {name!r}: stages change a game's parameters, a foreign environment has none")
-    given = {key: value for key, value in setup.config["env"].items() if key in setup.params.__dataclass_fields__}
-    return curricula.load(name, curricula.same_columns(setup.game, given))
+    return curricula.load(name, curricula.same_columns(setup.game, asdict(setup.params)))  # type: ignore[call-overload]
 
 
-def run_of(setup: Setup, folder: RunFolder, trackers: Sequence[Tracker], watch: Callable[[Progress], None]) -> Run:
-    """The run, not begun."""
+def run_of(setup: Setup, folder: RunFolder, trackers: Sequence[Tracker] = (), watch: Callable[[Progress], None] = lambda _: None) -> Run:
+    """The run, not begun: `start`, `resume` or `load` it."""
     import torch
 
     from marl.train import Run
@@ -110,6 +110,7 @@ def run_of(setup: Setup, folder: RunFolder, trackers: Sequence[Tracker], watch: 
         seed=config["seed"],
         n_envs=config["n_envs"],
         folder=folder.path,
+        sharing=config["sharing"],
         rivals=config["opponents"],
         trackers=trackers,
         curriculum=curriculum_of(setup),

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments import tables
-from experiments.cli import parser
+from experiments.cli import load_modules, parser
 from experiments.compose import Setup
 from experiments.run_folder import RunFolder, find, write
 from experiments.stored import stored
 from marl.errors import UserError
 
 if TYPE_CHECKING:
-    from experiments.players import Players
+    from marl.train import Run
+
+CHECKPOINTS = ("best", "last")
 
 
 def evaluate(run: str | Path, episodes: int = 256, checkpoint: str = "best") -> dict[str, Any]:
@@ -26,30 +28,37 @@ def evaluate(run: str | Path, episodes: int = 256, checkpoint: str = "best") -> 
     """
     if episodes < 1:
         raise UserError(f"episodes = {episodes}: legal are whole numbers from 1")
+    if checkpoint not in CHECKPOINTS:
+        raise UserError(f"checkpoint = {checkpoint!r}: legal are {', '.join(CHECKPOINTS)}")
     folder = find(Path(run))
-    return report(stored(folder), folder, episodes, checkpoint)
+    return report(stored(folder), folder, episodes, checkpoint)[0]
 
 
-def report(setup: Setup, folder: RunFolder, episodes: int, checkpoint: str) -> dict[str, Any]:
-    """The report of a run's checkpoint, written to evaluation.json; with the game's trials (held-out settings) where it has some."""
-    from experiments.players import load
+def report(setup: Setup, folder: RunFolder, episodes: int, checkpoint: str) -> tuple[dict[str, Any], Run]:
+    """The report of a run's checkpoint, written to evaluation.json, and the run that holds its policies.
 
-    players = load(setup, folder, checkpoint)
-    found = {"checkpoint": checkpoint, "step": players.step, **_judged(setup, players, episodes)}
+    Where the game has trials (held-out settings), the report has each of them beside the run's own setting.
+    """
+    from experiments.build import run_of
+
+    run = run_of(setup, folder)
+    step = run.load(f"{checkpoint}.pt")
+    found = {"checkpoint": checkpoint, "step": step, **run.judge(episodes).report(run.seed)}
     trials = {} if setup.game is None or setup.game.trials is None else setup.game.trials(setup.params)
     if trials:
-        found["trials"] = {name: _judged(replace(setup, params=params), players, episodes) for name, params in trials.items()}
+        found["trials"] = {name: _trial(replace(setup, params=params), run, episodes) for name, params in trials.items()}
     write(folder.evaluation, json.dumps(found, indent=2) + "\n")
-    return found
+    return found, run
 
 
-def _judged(setup: Setup, players: Players, episodes: int) -> dict[str, Any]:
+def _trial(setup: Setup, run: Run, episodes: int) -> dict[str, Any]:
+    """The run's policies in another setting of its game."""
     from experiments.build import copies_of
     from marl.judge import Judge
 
-    make, seed = copies_of(setup), setup.config["seed"]
-    judge = Judge(lambda n: make(players.stage, n), players.plan, episodes, seed, trained_focal=setup.config["opponents"] is not None)
-    return judge.verdict(players.policies, baselines=True).report(seed)
+    make = copies_of(setup)
+    judge = Judge(lambda n: make({}, n), run.plan, episodes, run.seed, trained_focal=setup.config["opponents"] is not None)
+    return judge.verdict(run.policies, baselines=True).report(run.seed)
 
 
 def show(found: Mapping[str, Any], speed: float | None = None) -> str:
@@ -66,8 +75,6 @@ def main(arguments: Sequence[str]) -> int:
     options.add_argument("--episodes", type=int, default=256, help="episodes to play (256)")
     options.add_argument("--checkpoint", default="best", help="best or last (best)")
     given = options.parse_args(list(arguments))
-    from experiments.cli import load_modules
-
     load_modules(given.module)
     print(show(evaluate(given.run, given.episodes, given.checkpoint)))
     return 0

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
-    from marl.train import Progress
+    from marl.schedule import Progress
 
 LINES = 10
 """Plain lines of a run that writes to no terminal."""
@@ -28,7 +28,8 @@ class Bar:
         self._out, self._unit = sys.stderr if out is None else out, unit
         self._bar: Any = None
         self._began, self._first, self._line = time.monotonic(), -1, -1
-        self._score, self.speed = "", 0.0
+        self._score = ""
+        self.speed: float | None = None
 
     def __call__(self, progress: Progress) -> None:
         """Take what the run tells."""
@@ -49,15 +50,18 @@ class Bar:
             form = "{percentage:3.0f}%|{bar}| {n:,.0f}/{total:,.0f} {unit} [{elapsed}<{remaining}{postfix}]"
             self._bar = tqdm(total=progress.total, unit=self._unit, file=self._out, bar_format=form, initial=progress.done)
         self._bar.n = min(progress.done, progress.total)
-        self._bar.set_postfix_str(f"{self.speed:,.0f} env steps/s, {self._score}".rstrip(", "))
+        self._bar.set_postfix_str(self._said())
 
     def _print(self, progress: Progress) -> None:
         line = LINES * progress.done // progress.total
         if line > self._line:
             share = min(1.0, progress.done / progress.total)
-            speed = f", {self.speed:,.0f} env steps/s" if self.speed else ""
-            print(f"{share:4.0%} of {progress.total:,} {self._unit}{speed}, {self._score}".rstrip(", "), file=self._out, flush=True)
+            print(f"{share:4.0%} of {progress.total:,} {self._unit}, {self._said()}".rstrip(", "), file=self._out, flush=True)
         self._line = max(line, self._line)
+
+    def _said(self) -> str:
+        speed = "" if self.speed is None else f"{self.speed:,.0f} env steps/s"
+        return ", ".join(text for text in (speed, self._score) if text)
 
     def close(self) -> None:
         """Leave the terminal as it was."""

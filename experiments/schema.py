@@ -66,6 +66,7 @@ class TrainConfig:
     n_envs: int = param(64, 1, 1_000_000, "copies", "of the game, stepped together")
     total_steps: int | None = maybe(1, COUNT, "environment steps", "length of the run")
     total_episodes: int | None = maybe(1, COUNT, "episodes", "length of the run, instead of total_steps")
+    sharing: str = choice("group", ("all", "group", "none"), "who learns the same parameters")
     opponents: str | None = field(
         default=None, metadata={"limits": Limits(help="baseline that all but the first agent of every role follow; null: all learn")}
     )

@@ -32,18 +32,18 @@ def interval(estimate: Mapping[str, float]) -> str:
     return f"{number(float(estimate['mean']))} [{number(float(estimate['low']))}, {number(float(estimate['high']))}]"
 
 
-def summary(evaluation: Mapping[str, Any], speed: float | None = None) -> str:
-    """The end of a run as a table: returns by role and of the baselines with 95 % intervals, score, exploitability, steps/s.
+def summary(report: Mapping[str, Any], speed: float | None = None) -> str:
+    """The end of a run as a table: returns by role and of everybody playing a baseline, score, metrics, steps/s.
 
-    `evaluation` is the content of evaluation.json: `return`, and where there are some `roles` (name -> return),
-    `baselines` (name -> return), `score`, `exploitability` (estimates with mean, low, high), and metrics by trial.
+    `report` is an evaluation.json: `return` with mean, low, high and episodes, `metrics`, `scores` by role,
+    `baselines` and why some were `refused`.
     """
-    rows = [["all agents", interval(evaluation["return"])]]
-    rows += [[f"  {role}", interval(estimate)] for role, estimate in evaluation.get("roles", {}).items()]
-    rows += [[f"baseline {name}", interval(estimate)] for name, estimate in evaluation.get("baselines", {}).items()]
-    text = [table(["policy", "return, mean [95 % interval]"], rows)]
-    for key, label in (("score", "score"), ("exploitability", "exploitability")):
-        if evaluation.get(key) is not None:
-            text.append(f"{label}: {interval(evaluation[key])}")
-    text.append(f"episodes: {evaluation['return']['episodes']:,}" + (f"   env steps/s: {speed:,.0f}" if speed else ""))
-    return "\n".join(text)
+    metrics = list(report["metrics"])
+    players = {"learned": report, **report["baselines"]}
+    rows = [[name, interval(found["return"]), *(found["metrics"][m] for m in metrics)] for name, found in players.items()]
+    text = [table(["everybody plays", "return, mean [95 % interval]", *metrics], rows)]
+    for role, score in report["scores"].items():
+        against = f"{score['naive_name']} = 0, {score['against']['name']} = 1, {score['kind']}"
+        text.append(f"score of {role}: {interval(score)} ({against})" if score["mean"] is not None else f"no score: {score['reason']}")
+    speeds = "" if speed is None else f"   env steps/s: {speed:,.0f}"
+    return "\n".join([*text, f"episodes: {report['return']['episodes']:,}{speeds}"])

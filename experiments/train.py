@@ -14,22 +14,24 @@ from experiments.compose import Setup, accepted, compose
 from experiments.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from experiments.players import Policy
-    from marl.train import Outcome, Progress
+    from marl.actor import Actor
+    from marl.schedule import Outcome, Progress
 
 log = logging.getLogger("marl.run")
 
 
 @dataclass(frozen=True)
 class Result:
-    """A finished run: the score of its best policy (its mean return where the game has no reference), its folder, its policy."""
+    """A finished run: the score of its best policy (its mean return where the game has no reference), its folder, its policy.
+
+    `policy.act(obs)` takes observations by agent name, or arrays. `speed`: environment steps a second, evaluations included.
+    """
 
     best_score: float
     run_dir: Path
-    policy: Policy
+    policy: Actor
     report: Mapping[str, Any]
-    speed: float
-    """Environment steps a second, evaluations included."""
+    speed: float | None
 
 
 def train(env: str, algorithm: str, modules: Sequence[str] = (), **overrides: Any) -> Result:
@@ -98,7 +100,10 @@ def _steps(setup: Setup, folder: RunFolder, run_id: str, watch: Any, resume: boo
     told = trackers.start(folder, setup.config, run_id)
     try:
         run = run_of(setup, folder, told, watch)
-        run.resume() if resume else run.start()
+        if resume:
+            run.resume()
+        else:
+            run.start()
     except BaseException:
         for tracker in told:
             tracker.close()
@@ -106,17 +111,16 @@ def _steps(setup: Setup, folder: RunFolder, run_id: str, watch: Any, resume: boo
     return run.run()
 
 
-def _concluded(setup: Setup, folder: RunFolder, speed: float) -> Result:
+def _concluded(setup: Setup, folder: RunFolder, speed: float | None) -> Result:
     from experiments import plots
     from experiments.evaluate import report
-    from experiments.players import Policy, load
     from marl.track import read_metrics
 
     plots.learning_curves(read_metrics(folder.metrics), folder.path)
-    found = report(setup, folder, setup.config["evaluation"]["episodes"], "best")
+    found, run = report(setup, folder, setup.config["evaluation"]["episodes"], "best")
     score = (found["score"] or {}).get("mean")
     best = found["return"]["mean"] if score is None else score
-    return Result(best, folder.path, Policy(load(setup, folder)), found, speed)
+    return Result(best, folder.path, run.actor(), found, speed)
 
 
 def show(result: Result) -> str:

@@ -9,13 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from tianshou.algorithm.algorithm_base import Policy
-from tianshou.data import Batch
 
 from marl import spaces
 from marl.copies import Copies
 from marl.errors import UserError
 from marl.game import Discrete
-from marl.team import Part
+from marl.team import Part, seen
 
 
 class Actor:
@@ -61,7 +60,7 @@ class Actor:
             legal = np.ones((len(obs), part.mask_width)) if mask is None else mask.reshape(len(obs), -1)
             obs = np.concatenate([obs, legal], 1)
         with torch.no_grad():
-            raw = policy(Batch(obs=torch.from_numpy(np.ascontiguousarray(obs, np.float32)), info=Batch())).act
+            raw = policy(seen(torch.from_numpy(np.ascontiguousarray(obs, np.float32)))).act
         return np.asarray(policy.map_action(raw)).reshape(len(obs), -1)
 
     def _one(self, agent: str, row: Any, mask: Any) -> Any:

@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from gymnasium import spaces
-from tianshou.data import Batch, CollectStats
+from tianshou.data import CollectStats
 from tianshou.data.collector import BaseCollector
 
 from marl.copies import Copies
 from marl.errors import UserError
 from marl.game import TERMINATED, TRUNCATED
 from marl.replay import Buffers
-from marl.team import Part, Team
+from marl.team import Part, Team, seen
 
 
 class _Lanes:
@@ -125,12 +125,12 @@ class LaneCollector(BaseCollector):
         rows = part.rows(self.copies.obs, self.copies.action_mask)
         flat = torch.from_numpy(np.ascontiguousarray(rows).reshape(b * n, part.width)).to(self.device)
         if name not in self.buffer:
-            return {}, np.asarray(policy.map_action(policy(Batch(obs=flat, info=Batch())).act)).reshape(b, n, -1)
+            return {}, np.asarray(policy.map_action(policy(seen(flat)).act)).reshape(b, n, -1)
         learner: Any = self.team.learners[name]
         if self.collect_step * n < self.team.warm_up:
             raw, noted = policy.random_action(flat), {}
         else:
-            out = policy(Batch(obs=flat, info=Batch()))
+            out = policy(seen(flat))
             raw, noted = out.act, learner.record(flat, out)
         stored = {"obs": rows if part.mask_width else rows.copy(), "act": raw.cpu().numpy().reshape(b, n, -1)}
         stored |= {field: value.cpu().numpy().reshape(b, n) for field, value in noted.items()}

@@ -176,6 +176,11 @@ def _reached(game: Game) -> tuple[set[str], list[str]]:
     return files, sorted(constants)
 
 
+def reached_files(game: Game) -> set[str]:
+    """Source files of all functions that the rules reach."""
+    return _reached(game)[0]
+
+
 def fingerprint(game: Game, text: str) -> str:
     """Hash of the driver's text, of every file and constant that the rules reach, and of the compiler's version."""
     files, constants = _reached(game)

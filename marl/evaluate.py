@@ -10,13 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from tianshou.algorithm.algorithm_base import Policy
-from tianshou.data import Batch
 from tianshou.utils.torch_utils import policy_within_training_step, torch_train_mode
 
 from marl import rng
 from marl.copies import Copies
 from marl.errors import UserError
-from marl.team import Part
+from marl.team import Part, seen
 
 Array = npt.NDArray[Any]
 
@@ -88,7 +87,7 @@ def choose(policy: Policy, part: Part, copies: Copies) -> Array:
     """A policy's action [B, n, U] for its part of the copies, in the action table's units."""
     rows = np.ascontiguousarray(part.rows(copies.obs, copies.action_mask)).reshape(-1, part.width)
     device = next(policy.parameters(), torch.empty(0)).device
-    out = policy(Batch(obs=torch.from_numpy(rows).to(device), info=Batch())).act
+    out = policy(seen(torch.from_numpy(rows).to(device))).act
     return np.asarray(policy.map_action(out)).reshape(copies.n_envs, part.n, -1)
 
 

@@ -14,17 +14,19 @@ from tianshou.algorithm.algorithm_base import Policy
 
 from marl import score, stats
 from marl.copies import Copies
+from marl.errors import UserError
 from marl.evaluate import Evaluation, evaluate
 from marl.team import Part, parts, scripted
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """An evaluation with its scores by role; `baselines` are mean returns of everybody playing that baseline."""
+    """An evaluation with its scores by role; `baselines` are mean returns of everybody playing that baseline, `refused` says why not."""
 
     evaluation: Evaluation
     scores: Mapping[str, score.Score]
     baselines: Mapping[str, Evaluation] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def score(self) -> float | None:
@@ -47,7 +49,7 @@ class Verdict:
         others = {name: {"return": interval(e, seed), "metrics": _metrics(e)} for name, e in self.baselines.items()}
         scored = {role: s.row() for role, s in self.scores.items()}
         first = next(iter(scored.values()), None)
-        return {**own, "score": first, "scores": scored, "baselines": others}
+        return {**own, "score": first, "scores": scored, "baselines": others, "refused": dict(self.refused)}
 
 
 def interval(e: Evaluation, seed: int) -> dict[str, float]:
@@ -79,8 +81,17 @@ class Judge:
         """Play the policies; with `baselines`, also everybody playing each baseline."""
         own = evaluate(self._make, self._plan, policies, self._episodes, self._seed)
         scores = {} if self._reference is None else {role: self._score(role, policies) for role in own.roles}
-        others = {name: self._everybody(name) for name in [*self._known, "random"]} if baselines else {}
-        return Verdict(own, scores, others)
+        return Verdict(own, scores, *(self._beside() if baselines else ({}, {})))
+
+    def _beside(self) -> tuple[dict[str, Evaluation], dict[str, str]]:
+        """Everybody playing each baseline, and why some cannot be played in this setting (an equilibrium that has no closed form)."""
+        played, refused = {}, {}
+        for name in [*self._known, "random"]:
+            try:
+                played[name] = self._everybody(name)
+            except UserError as error:
+                refused[name] = str(error)
+        return played, refused
 
     def _everybody(self, name: str) -> Evaluation:
         plan = parts(self._sample, "group")

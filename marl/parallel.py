@@ -22,7 +22,7 @@ from marl.vector import VectorGame
 RENDER_MODES = ("rgb_array", "ansi", "human")
 
 
-class ParallelGame(ParallelEnv):  # type: ignore[misc]
+class ParallelGame(ParallelEnv):
     """One copy of `game` as a PettingZoo ParallelEnv, agents named by role (`advertiser_0`).
 
     Observations are Boxes of the role's true width; actions see `marl.spaces.action_space`, and `flatten=True` makes

@@ -24,6 +24,10 @@ class Curriculum(Protocol):
         """Parameters of the present stage."""
 
     @property
+    def on(self) -> str:
+        """What the present stage is judged by: "score" or "return"."""
+
+    @property
     def index(self) -> int:
         """Number of the present stage."""
 
@@ -54,7 +58,7 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.unit not in ("steps", "episodes"):
             raise UserError(f"unit = {self.unit!r}: legal are steps, episodes")
-        lowest = {"keep": 0, "patience": 0}
+        lowest = {"keep": 0, "patience": 0, "evaluation_episodes": 2}
         for name in ("total", "evaluation_every", "evaluation_episodes", "checkpoint_every", "keep", "patience"):
             if getattr(self, name) < lowest.get(name, 1):
                 raise UserError(f"{name} = {getattr(self, name)}: legal are whole numbers from {lowest.get(name, 1)}")

@@ -82,6 +82,13 @@ def parts(copies: Copies, sharing: str, learners: int | None = None) -> dict[str
     return {part.name: part for part in [*named, *rivals]}
 
 
+def seen(rows: Any) -> Batch:
+    """Observation rows as the Batch that a policy takes, made without parsing."""
+    batch = Batch.__new__(Batch)
+    batch.__dict__.update(obs=rows, info=None)
+    return batch
+
+
 class LightPolicy(Policy):
     """A Tianshou policy that does not compile Tianshou's return estimators when it is made (seconds a process)."""
 
@@ -150,7 +157,7 @@ class TeamPolicy(Policy):
 
     def forward(self, batch: Any, state: Any = None, **_: Any) -> Any:
         """Batch(act={part: [N, raw U]}) for batch.obs = {part: [N, width]}."""
-        return Batch(act={name: member(Batch(obs=batch.obs[name], info=Batch())).act for name, member in self.members.items()})
+        return Batch(act={name: member(seen(batch.obs[name])).act for name, member in self.members.items()})
 
     @property
     def is_within_training_step(self) -> bool:

@@ -7,6 +7,7 @@ wall clock. Trackers cannot be cut back: they get a row only once a checkpoint c
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
@@ -209,6 +210,21 @@ def _end_of_rows(file: int, size: int) -> int:
             return low + found + 1
         size = low
     return 0
+
+
+def claim(folder: Path) -> int:
+    """A lock on a run's folder, as a file that `os.close` gives back; it goes with the process, however that ends.
+
+    Raises UserError where another run holds it.
+    """
+    with _told("open", folder / ".lock"):
+        file = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(file)
+        raise UserError(f"{folder} is being written by another run: a run folder belongs to one at a time") from error
+    return file
 
 
 def _sync_folder(folder: Path) -> None:

@@ -8,8 +8,10 @@ offset and writes the same ones again. No wall clock enters a row or a decision.
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from marl.evaluate import seed_of
 from marl.judge import Judge, Verdict
 from marl.schedule import COMPLETE, Curriculum, MakeCopies, Outcome, Progress, Schedule
 from marl.team import Part, Team, parts, scripted
-from marl.track import MetricsLog, Pending, TimingsLog, Tracker
+from marl.track import MetricsLog, Pending, TimingsLog, Tracker, claim
 
 
 class Run:
@@ -58,7 +60,7 @@ class Run:
         self.seed, self.n_envs, self.folder, self._rivals, self._sharing = seed, n_envs, folder, rivals, sharing
         self._curriculum, self._device, self._watch = curriculum, device, watch
         self._trackers = tuple(trackers)
-        self._best, self._best_at, self._best_steps = -float("inf"), 0, 0
+        self._best, self._best_at, self._best_steps = -inf, 0, 0
         self._episodes = self._evaluated = self._saved = 0
         self._ended = ""
 
@@ -69,6 +71,7 @@ class Run:
 
     def start(self) -> None:
         """Begin at step 0 from the seed; an earlier attempt that left no checkpoint is begun again."""
+        self._lock = claim(self.folder)
         self._build()
         self._log = Pending(MetricsLog(self.folder / "metrics.jsonl"), self._trackers)
         self._log.load_state_dict({"offset": 0, "released": 0})
@@ -83,6 +86,7 @@ class Run:
             self.start()
             return
         saved = checkpoint.load(path)
+        self._lock = claim(self.folder)
         self.seed = saved["seed"]
         if self._curriculum is not None:
             self._curriculum.load_state_dict(saved["curriculum"])
@@ -179,6 +183,7 @@ class Run:
             self._log.close()
             self._timings.close()
             self._copies.close()
+            os.close(self._lock)
         return Outcome(self._trainer._env_step, self._best, self._best_steps, self._ended)
 
     def _after_epoch(self, losses: dict[str, float]) -> None:
@@ -220,14 +225,21 @@ class Run:
         self._watch(Progress(self.done, self.schedule.total, self._trainer._env_step, row))
 
     def _take(self, verdict: Verdict) -> bool:
-        """Keep the best policy, stop where patience ends; True where the curriculum moves to another stage."""
-        value = verdict.score if verdict.score is not None else float(verdict.evaluation.by_episode.mean())
-        if value > self._best or self.done == 0:
-            self._best, self._best_at, self._best_steps = value, self.done, self._trainer._env_step
+        """Keep the best policy, stop where patience ends; True where the curriculum moves to another stage.
+
+        The best is by score where the game has a reference, else by return; an evaluation whose score was refused
+        (`marl.score`) is no candidate.
+        """
+        value = verdict.score if verdict.scores else float(verdict.evaluation.by_episode.mean())
+        if self.done == 0 or (value is not None and value > self._best):
+            self._best, self._best_at, self._best_steps = -inf if value is None else value, self.done, self._trainer._env_step
             checkpoint.save(self.folder / "best.pt", self._identity())
         if self.schedule.patience and self.done - self._best_at >= self.schedule.patience and not self._ended:
             self._ended = f"no better evaluation for {self.done - self._best_at} {self.schedule.unit}"
-        return self._curriculum is not None and not self._ended and self._curriculum.observe(self._trainer._env_step, value)
+        if self._curriculum is None or self._ended:
+            return False
+        seen = verdict.score if self._curriculum.on == "score" else float(verdict.evaluation.by_episode.mean())
+        return seen is not None and self._curriculum.observe(self._trainer._env_step, seen)
 
     def _next_stage(self) -> None:
         """Go on with copies of the curriculum's present stage; replay of the last one is dropped."""
@@ -243,7 +255,7 @@ class Run:
         self._collector.buffer = self._buffers = make_buffers(self.team, self.n_envs, self.settings, self.seed)
         self._copies.reset(seed_of(self.seed, f"stage at {self._trainer._env_step}"))
         self._judge = self._make_judge(self.schedule.evaluation_episodes)
-        self._best, self._best_at = -float("inf"), self.done
+        self._best, self._best_at = -inf, self.done
 
     def _save(self) -> None:
         self._saved = self.done // self.schedule.checkpoint_every

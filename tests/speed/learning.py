@@ -10,7 +10,6 @@ import envs
 from algorithms import load, settings_of
 from marl.assemble import Counters, make_buffers, trainer_params
 from marl.collect import LaneCollector
-from marl.schedule import Schedule
 from marl.team import Team, parts
 from marl.vector import VectorGame
 from tests.speed.measure import Ratio, ratio

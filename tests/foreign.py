@@ -1,0 +1,133 @@
+"""Foreign environments: PettingZoo ParallelEnvs as others write them, with what may go wrong in them on demand."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from pettingzoo import ParallelEnv
+
+
+class Walk(ParallelEnv):
+    """Two walkers on a line and a judge. A walker that reaches `length` leaves with reward 10; the judge scores where they stand.
+
+    Walkers choose a step of -1, 0 or 1 by Discrete(3, start=-1), and may not step below 0 (a mask in infos); the judge's action
+    is a Dict of a Box and a MultiDiscrete, its observation a dict with an action mask. Ends after `horizon` steps, truncated.
+    """
+
+    metadata = {"name": "walk_v0"}  # noqa: RUF012
+
+    def __init__(self, horizon: int = 6, length: int = 3, fault: str = "", at: int = 3) -> None:
+        self.possible_agents = ["walker_0", "judge_0", "walker_1"]
+        self.agents: list[str] = []
+        self.horizon, self.length, self.fault, self.at = horizon, length, fault, at
+        self.calls: list[dict[str, Any]] = []
+        self.verdicts, self.closed = [1, 1, 1, 1], False
+        self._walker = spaces.Box(np.float32([[0.0, 0.0]]), np.float32([[length, 1.0]]))
+        self._judge = spaces.Dict({"observation": spaces.MultiDiscrete([9, 9]), "action_mask": spaces.MultiBinary(4)})
+        self._moves = spaces.Discrete(3, start=-1)
+        self._verdict = spaces.Dict({"weight": spaces.Box(-1.0, 1.0, (1,)), "order": spaces.MultiDiscrete([2, 2])})
+
+    def observation_space(self, agent: str) -> Any:
+        return self._judge if agent == "judge_0" else self._walker
+
+    def action_space(self, agent: str) -> Any:
+        return self._verdict if agent == "judge_0" else self._moves
+
+    def reset(self, seed: int | None = None, options: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        if self.fault == "reset":
+            raise RuntimeError("the line is closed")
+        self.random = np.random.default_rng(None if self.fault == "chance" else seed)
+        self.agents, self.t = self.possible_agents[:], 0
+        self.place = {"walker_0": 0, "walker_1": 0}
+        self.luck = np.float32(self.random.random())
+        return self._look(), self._infos()
+
+    def _look(self) -> dict[str, Any]:
+        seen: dict[str, Any] = {a: np.float32([[self.place[a], self.luck]]) for a in self.agents if a != "judge_0"}
+        if self.fault == "nan" and self.t == self.at:
+            seen["walker_0"][0, 1] = np.nan
+        order = np.array(list(self.place.values()))
+        return seen | {"judge_0": {"observation": order, "action_mask": np.int8(self.verdicts)}}
+
+    def _infos(self) -> dict[str, Any]:
+        legal = {a: np.int8([self.place[a] > 0, 1, 1]) for a in self.agents if a != "judge_0"}
+        return {a: {"action_mask": mask} for a, mask in legal.items()} | {"judge_0": {}}
+
+    def step(self, actions: dict[str, Any]) -> Any:
+        assert set(actions) == set(self.agents)
+        assert all(self.action_space(a).contains(x) for a, x in actions.items())
+        self.calls.append(actions)
+        self.t += 1
+        if self.fault == "raise" and self.t == self.at:
+            raise RuntimeError("a walker fell\nand cried")
+        for agent in self.agents:
+            if agent != "judge_0":
+                self.place[agent] += int(actions[agent])
+                assert self.place[agent] >= 0
+        self.luck = np.float32(self.random.random())
+        home = {a: a != "judge_0" and self.place[a] >= self.length for a in self.agents}
+        over = self.t >= self.horizon
+        rewards = {a: 10.0 if done else 1.0 for a, done in home.items()}
+        observations, infos = self._look(), self._infos()
+        truncated = {a: over and not done for a, done in home.items()}
+        if self.fault == "missing" and self.t == self.at:
+            del observations["walker_0"]
+        self.agents = [] if over else [a for a in self.agents if not home[a]]
+        return observations, rewards, home, truncated, infos
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Echo:
+    """An asynchronous environment of one agent that sees the number of its step; a step may hang, or raise once."""
+
+    def __init__(
+        self, horizon: int = 4, hang_at: int = 0, fail_at: int = 0, dead_resets: int = 0, counter: list[int] | None = None
+    ) -> None:
+        self.possible_agents, self.agents = ["caller_0"], []
+        self.horizon, self.hang_at, self.fail_at, self.dead_resets = horizon, hang_at, fail_at, dead_resets
+        self.running = counter if counter is not None else [0, 0]
+
+    def observation_space(self, agent: str) -> Any:
+        return spaces.Box(0.0, 100.0, (1,))
+
+    def action_space(self, agent: str) -> Any:
+        return spaces.Box(-1.0, 1.0, (2,))
+
+    async def reset(self, seed: int | None = None, options: Any = None) -> Any:
+        await asyncio.sleep(0)
+        if self.dead_resets:
+            self.dead_resets -= 1
+            raise ConnectionError("no line")
+        self.agents, self.t = self.possible_agents[:], 0
+        return {"caller_0": np.float32([0.0])}, {"caller_0": {}}
+
+    async def step(self, actions: dict[str, Any]) -> Any:
+        self.running[0] += 1
+        self.running[1] = max(self.running)
+        await asyncio.sleep(0.01)
+        self.running[0] -= 1
+        self.t += 1
+        if self.t == self.hang_at:
+            await asyncio.sleep(60)
+        if self.t == self.fail_at:
+            raise ConnectionError("line cut")
+        over = self.t >= self.horizon
+        self.agents = [] if over else self.agents
+        reward = float(actions["caller_0"].sum())
+        return {"caller_0": np.float32([self.t])}, {"caller_0": reward}, {"caller_0": over}, {"caller_0": False}, {"caller_0": {}}
+
+    async def close(self) -> None:
+        self.running[0] = -1
+
+
+def walk(**arguments: Any) -> Walk:
+    """A factory, as a command names it."""
+    return Walk(**arguments)
+
+
+NUMBER = 3
