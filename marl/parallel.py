@@ -6,6 +6,7 @@ import math
 import secrets
 from collections.abc import Mapping
 from itertools import repeat
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -53,9 +54,13 @@ class ParallelGame(ParallelEnv):
         self._metric = [f"metric/{name}" for name in copies.metric_names]
         self._masked = game.mask is not None
         self._plain = len(self._groups) == 1 and not self._masked and game.living is None
-        self._seeded = self._over = self._fresh = False
+        self._seeded = self._over = False
         self.tick = 0
-        self._seats: list[Seats] = []
+        self._fill_seats()
+
+    def _fill_seats(self) -> None:
+        self._seats = [Seats(g, self.copies.agents, self.copies.action[0], self.flatten) for g in self._groups]
+        self._everyone = True
 
     def observation_space(self, agent: str) -> Any:
         """Box (O,) of the agent's role."""
@@ -74,8 +79,8 @@ class ParallelGame(ParallelEnv):
             self.copies.next_episode()
         self._over, self.tick = False, 0
         self.agents = self.possible_agents[:]
-        self._seats = [Seats(g, self.copies.agents, self.copies.action[0], self.flatten) for g in self._groups]
-        self._everyone = True
+        if not self._everyone:
+            self._fill_seats()
         infos: dict[str, dict[str, Any]] = {agent: {} for agent in self.agents}
         self._add_masks(infos, self.copies.action_mask[0])
         return self._observations(self.copies.obs[0]), infos
@@ -88,19 +93,22 @@ class ParallelGame(ParallelEnv):
         Returns (observations, rewards, terminations, truncations, infos) of the agents that acted.
         """
         copies, acted = self.copies, self.agents
-        if len(actions) != len(acted) or not acted or not all(seats.read(actions) for seats in self._seats):
+        if len(actions) != len(acted) or not acted:
             raise UserError(self._fault(actions))
+        for seats in self._seats:
+            if not seats.read(actions):
+                raise UserError(self._fault(actions))
         copies.tick()
         self.tick += 1
         status = copies.status.item(0)
         observations = self._observations(copies.final_obs[0])
         if self._everyone:
             rewards = dict(zip(acted, copies.reward[0].tolist()))
-            infos = dict(zip(acted, [dict(zip(self._extra, row)) for row in self._parts(slice(None))]))
+            infos = self._named_parts(slice(None))
         else:
             rows = [r for seats in self._seats for r in seats.rows]
             rewards = dict(zip(acted, copies.reward[0, rows].tolist()))
-            infos = dict(zip(acted, [dict(zip(self._extra, row)) for row in self._parts(rows)]))
+            infos = self._named_parts(rows)
         terminated, truncated = dict.fromkeys(acted, status == TERMINATED), dict.fromkeys(acted, status == TRUNCATED)
         if self._masked:
             self._add_masks(infos, copies.final_mask[0])
@@ -110,11 +118,12 @@ class ParallelGame(ParallelEnv):
             self._leave(terminated)
         return observations, rewards, terminated, truncated, infos
 
-    def _parts(self, rows: Any) -> list[list[float]]:
+    def _named_parts(self, rows: Any) -> dict[str, dict[str, Any]]:
+        """Components and costs of the agents that act, who stand in `rows`, by name."""
         parts = self.copies.components[0, rows].tolist()
         if self.copies.cost_names:
-            return [part + cost for part, cost in zip(parts, self.copies.cost[0, rows].tolist())]
-        return parts
+            parts = map(add, parts, self.copies.cost[0, rows].tolist())
+        return dict(zip(self.agents, map(dict, map(zip, repeat(self._extra), parts))))
 
     def _observations(self, padded: F4) -> dict[str, F4]:
         """Rows of padded [A, O] at true width, copied: whoever gets them may keep them."""

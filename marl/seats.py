@@ -46,12 +46,12 @@ class Seats:
             if self.form == "named":
                 given = np.array([_by_name(actions[n], self.group.action) for n in self.names])
             else:
-                given = np.array([actions[n] for n in self.names])
+                given = np.array(list(map(actions.__getitem__, self.names)))
         except (KeyError, IndexError, TypeError, ValueError):
             return False
         if given.shape != self._shape or given.dtype.kind not in NUMBERS:
             return False
-        if not ((given >= self._low) & (given <= self._high)).all():
+        if np.count_nonzero((given >= self._low) & (given <= self._high)) != given.size:
             return False
         if self.form != "box" and given.dtype.kind == "f" and not self._are_whole(given):
             return False
