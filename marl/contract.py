@@ -195,26 +195,30 @@ def _choices(copies: VectorGame) -> Iterator[tuple[str, int, int, Array]]:
 
 
 def check_params(trial: Trial) -> None:
-    """What is outside a parameter's range, NaN, and a name that is none are refused."""
+    """Every number has a finite range, and what is outside it, NaN, or no such name is refused."""
     kinds = get_type_hints(trial.game.params)
     for f in fields(trial.game.params):  # type: ignore[arg-type]
         limits = f.metadata.get("limits")
         if limits is None:
             raise trial.refuse(f"parameter {f.name!r} is not declared by param, choice or text")
-        for value in _illegal(kinds[f.name], limits):
+        for value in _illegal(trial, f.name, kinds[f.name], limits, f.default):
             _is_refused(trial, f.name, value)
     _is_refused(trial, "no_such_parameter", 0)
 
 
-def _illegal(kind: Any, limits: Limits) -> list[Any]:
+def _illegal(trial: Trial, name: str, kind: Any, limits: Limits, default: Any) -> list[Any]:
+    """Values outside the limits. An infinite end is legal where it is the default: it means that there is no such limit."""
     if limits.options:
         return ["no such option"]
     if kind is str:
         return [0]
     if kind is bool:
         return [2]
-    beyond = [limits.low - max(1.0, abs(limits.low)), limits.high + max(1.0, abs(limits.high))]
-    return [float("nan"), *(int(x) if kind is int else x for x in beyond if np.isfinite(x))]
+    ends = [end for end in (limits.low, limits.high) if not (np.isinf(end) and end == default)]
+    if not np.isfinite(ends).all():
+        raise trial.refuse(f"parameter {name!r} has the range [{limits.low:g}, {limits.high:g}]: finite ends are expected")
+    beyond = [end + (-1 if end == limits.low else 1) * max(1.0, abs(end)) for end in ends]
+    return [float("nan"), *(int(x) if kind is int else x for x in beyond)]
 
 
 def _is_refused(trial: Trial, name: str, value: Any) -> None:

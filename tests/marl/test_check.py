@@ -98,8 +98,13 @@ class LenientParams(PondParams):
 
 
 @dataclass(frozen=True)
-class DeafParams(PondParams):
+class UnboundedParams(PondParams):
     depth: float = param(1.0, 0.0, float("inf"), "m")
+
+
+@dataclass(frozen=True)
+class DeafParams(PondParams):
+    depth: float = param(1.0, 0.0, 9.0, "m")
 
     def _checked(self, name: str, kind: type, limits: Any, value: Any) -> Any:
         return value if name == "depth" else super()._checked(name, kind, limits, value)
@@ -117,6 +122,7 @@ class BareParams(Params):
     ("changes", "check", "text"),
     [
         ({"params": LenientParams}, "params", "parameter fault = 'no such option' is accepted: it is illegal"),
+        ({"params": UnboundedParams}, "params", "parameter 'depth' has the range [0, inf]: finite ends are expected"),
         ({"params": DeafParams}, "params", "parameter depth = nan is accepted: it is illegal"),
         ({"params": BareParams, "roles": lambda p: ()}, "params", "parameter 'n' is not declared by param, choice or text"),
         ({"reference": lambda p: "best"}, "names", "reference baseline 'best': legal are random"),
