@@ -62,6 +62,20 @@ class ParallelGame(ParallelEnv):
         self._seats = [Seats(g, self.copies.agents, self.copies.action[0], self.flatten) for g in self._groups]
         self._everyone = True
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle and a deep copy keep: the arguments, where the episode stands, and the copies' arrays."""
+        shown = {name: getattr(self, name) for name in ("agents", "tick", "_seeded", "_over")}
+        arguments = {"render_mode": self.render_mode, "flatten": self.flatten, "params": self.params, "weights": self.copies.weights}
+        return {"game": self.game, "arguments": arguments, "shown": shown, "arrays": self.copies.state_dict() if self._seeded else None}
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        ParallelGame.__init__(self, kept["game"], **kept["arguments"])
+        self.__dict__.update(kept["shown"])
+        if kept["arrays"] is not None:
+            self.copies.load_state_dict(kept["arrays"])
+        if self.agents and len(self.agents) < len(self.possible_agents):
+            self._take_seats()
+
     def observation_space(self, agent: str) -> Any:
         """Box (O,) of the agent's role."""
         return self.observation_spaces[agent]
@@ -152,9 +166,13 @@ class ParallelGame(ParallelEnv):
         alive = self.copies.alive[0]
         if alive.all():
             return
+        terminated.update((n, True) for s in self._seats for n, r in zip(s.names, s.rows) if not alive[r])
+        self._take_seats()
+
+    def _take_seats(self) -> None:
+        """Keep the seats of those alone who are alive."""
         for seats in self._seats:
-            terminated.update((n, True) for n, r in zip(seats.names, seats.rows) if not alive[r])
-            seats.keep(alive)
+            seats.keep(self.copies.alive[0])
         self.agents, self._everyone = [n for seats in self._seats for n in seats.names], False
 
     def _fault(self, actions: Mapping[str, Any]) -> str:

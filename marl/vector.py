@@ -61,6 +61,18 @@ class VectorGame(Copies):
         self._start = _quiet(self._driver.start)
         self._everyone = np.arange(n_envs)
 
+    def __reduce__(self) -> Any:
+        """Pickled and deep-copied as what they were made of and what `state_dict` holds: arrays that are views of others stay so."""
+        return _rebuilt, (
+            type(self),
+            self.game,
+            self.n_envs,
+            self.params,
+            self.threads,
+            self.weights,
+            self.state_dict() if self._begun else None,
+        )
+
     def _state_arrays(self) -> dict[str, npt.NDArray[Any]]:
         b = self.n_envs
         arrays: dict[str, npt.NDArray[Any]] = {"key": np.zeros(b, np.uint64), "episode": np.zeros(b, np.int64), "t": np.zeros(b, np.int64)}
@@ -195,3 +207,10 @@ def _quiet(function: Callable[..., None]) -> Callable[..., None]:
             function(*arguments)
 
     return call
+
+
+def _rebuilt(kind: type[VectorGame], game: Game, n_envs: int, params: Params, threads: int, weights: Any, saved: Any) -> VectorGame:
+    copies = kind(game, n_envs, params, threads=threads, weights=weights)
+    if saved is not None:
+        copies.load_state_dict(saved)
+    return copies

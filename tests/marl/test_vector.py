@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -137,6 +138,16 @@ def test_restore_and_saved_states_are_exact(game: Game) -> None:
     one = origin.fork([2])
     copies.restore(one, [0])
     assert difference(copies, one, slice(0, 1)) is None
+
+
+@toys
+def test_a_deep_copy_is_a_fork(game: Game) -> None:
+    copies = started(game, 3)
+    for _ in played(copies, 7):
+        pass
+    other = copy.deepcopy(copies)
+    assert other.game is game and not np.shares_memory(other.obs, copies.obs)
+    assert digest(other, 30) == digest(copies, 30)
 
 
 def test_the_next_episode_is_the_one_that_an_end_leads_to() -> None:
