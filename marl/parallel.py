@@ -6,7 +6,6 @@ import math
 import secrets
 from collections.abc import Mapping
 from itertools import repeat
-from operator import add
 from typing import Any
 
 import numpy as np
@@ -51,6 +50,7 @@ class ParallelGame(ParallelEnv):
         tables = [game.state_table] if game.state_table else [g.observation for g in self._groups for _ in range(g.n)]
         self.state_space = spaces.box(*tables)
         self._extra = [*(f"reward/{c}" for c in copies.component_names), *(f"cost/{c}" for c in copies.cost_names)]
+        self._parts, self._cut = np.zeros((copies.n_agents, len(self._extra))), len(copies.component_names)
         self._metric = [f"metric/{name}" for name in copies.metric_names]
         self._masked = game.mask is not None
         self._plain = len(self._groups) == 1 and not self._masked and game.living is None
@@ -134,10 +134,10 @@ class ParallelGame(ParallelEnv):
 
     def _named_parts(self, rows: Any) -> dict[str, dict[str, Any]]:
         """Components and costs of the agents that act, who stand in `rows`, by name."""
-        parts = self.copies.components[0, rows].tolist()
-        if self.copies.cost_names:
-            parts = map(add, parts, self.copies.cost[0, rows].tolist())
-        return dict(zip(self.agents, map(dict, map(zip, repeat(self._extra), parts))))
+        parts, cut = self._parts, self._cut
+        parts[:, :cut] = self.copies.components[0]
+        parts[:, cut:] = self.copies.cost[0]
+        return dict(zip(self.agents, map(dict, map(zip, repeat(self._extra), parts[rows].tolist()))))
 
     def _observations(self, padded: F4) -> dict[str, F4]:
         """Rows of padded [A, O] at true width, copied: whoever gets them may keep them."""

@@ -220,6 +220,18 @@ def test_a_wrong_action_is_refused_by_name(wrong: dict[str, Any], text: str) -> 
     view.step(GOOD)
 
 
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, np.int8, np.uint8, np.int64, np.uint64, np.bool_])
+def test_numbers_of_every_kind_are_read(kind: Any) -> None:
+    views = ParallelGame(COMMONS, n_agents=2), ParallelGame(CROSSING), ParallelGame(BAZAAR, n_sellers=1, n_buyers=1)
+    for view in views:
+        view.reset(seed=0)
+    views[0].step({a: np.array([1], kind) for a in views[0].agents})
+    views[1].step({a: kind(1) for a in views[1].agents})
+    views[2].step({"seller_0": {"price": kind(1), "quality": kind(1)}, "buyer_0": np.array([1, 1], kind)})
+    assert views[0].copies.action.tolist() == [[[1], [1]]] == views[1].copies.action.tolist()
+    assert views[2].copies.action.tolist() == [[[1, 1], [1, 1]]]
+
+
 def test_a_wrong_call_is_refused() -> None:
     view = ParallelGame(CROSSING)
     with pytest.raises(UserError, match="step of crossing before reset"):
