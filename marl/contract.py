@@ -201,21 +201,23 @@ def check_params(trial: Trial) -> None:
         limits = f.metadata.get("limits")
         if limits is None:
             raise trial.refuse(f"parameter {f.name!r} is not declared by param, choice or text")
-        for value in _illegal(trial, f.name, kinds[f.name], limits):
+        for value in _illegal(trial, f.name, kinds[f.name], limits, f.default):
             _is_refused(trial, f.name, value)
     _is_refused(trial, "no_such_parameter", 0)
 
 
-def _illegal(trial: Trial, name: str, kind: Any, limits: Limits) -> list[Any]:
+def _illegal(trial: Trial, name: str, kind: Any, limits: Limits, default: Any) -> list[Any]:
+    """Values outside the limits. An infinite end is legal where it is the default: it means that there is no such limit."""
     if limits.options:
         return ["no such option"]
     if kind is str:
         return [0]
     if kind is bool:
         return [2]
-    if not np.isfinite([limits.low, limits.high]).all():
+    ends = [end for end in (limits.low, limits.high) if not (np.isinf(end) and end == default)]
+    if not np.isfinite(ends).all():
         raise trial.refuse(f"parameter {name!r} has the range [{limits.low:g}, {limits.high:g}]: finite ends are expected")
-    beyond = [limits.low - max(1.0, abs(limits.low)), limits.high + max(1.0, abs(limits.high))]
+    beyond = [end + (-1 if end == limits.low else 1) * max(1.0, abs(end)) for end in ends]
     return [float("nan"), *(int(x) if kind is int else x for x in beyond)]
 
 

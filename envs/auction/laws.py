@@ -6,7 +6,7 @@ Money is in $ here; the rules count in whole micro-dollars.
 from __future__ import annotations
 
 from functools import lru_cache
-from math import exp
+from math import inf
 from statistics import NormalDist
 
 import numpy as np
@@ -14,22 +14,27 @@ import numpy as np
 from marl.game import F8
 
 CELLS = 4096
-"""Entries of a quantile table: the middle of each of so many equally likely cells."""
+"""Entries of a quantile table: one for each of so many equally likely cells."""
 
 
-@lru_cache(maxsize=8)
-def _normal_quantiles() -> F8:
+@lru_cache(maxsize=64)
+def _unit_mean_lognormal(sigma: float) -> F8:
+    """Mean of each cell of the lognormal law with mean 1: E[X; a < z < b] = Phi(b - sigma) - Phi(a - sigma)."""
     law = NormalDist()
-    return np.array([law.inv_cdf((i + 0.5) / CELLS) for i in range(CELLS)])
+    edges = [-inf, *(law.inv_cdf(i / CELLS) for i in range(1, CELLS)), inf]
+    cells = CELLS * np.diff([law.cdf(edge - sigma) for edge in edges])
+    cells.flags.writeable = False
+    return np.asarray(cells)
 
 
 def lognormal_quantiles(mean: float, sigma: float) -> F8:
     """Quantile table [4096] of the lognormal law with this mean ($) and standard deviation `sigma` of the logarithm.
 
-    A draw of an entry has no transcendental function in it, and three losses: the tail is cut at 3.67 sigma, and at
-    sigma = .87 the mean is .01 % and the variance .9 % low; both losses grow with sigma (a test holds the figures).
+    An entry is the mean of its cell, so the table's mean is exact and a draw of it has no transcendental function. Lost
+    are the spread inside the cells, chiefly the last: no value lies above 3.8 standard deviations, and the variance is
+    .05 % low at sigma = .5, .5 % at .87, 8.5 % at 1.5 and 94 % at 3. The exact draw is the law `lognormal`.
     """
-    return np.asarray(mean * exp(-sigma * sigma / 2) * np.exp(sigma * _normal_quantiles()))
+    return mean * _unit_mean_lognormal(sigma)
 
 
 def uniform_quantiles(width: float) -> F8:

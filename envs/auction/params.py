@@ -41,7 +41,7 @@ class AuctionParams(Params):
     format: str = choice("second", FORMATS)
     reserve: float = param(0.0, 0.0, 1e6, "$ per auction", "a bid below it is none")
     budget: float = param(inf, 1e-6, inf, "$ per episode and agent", "inf: none, but budget_tightness in market and rho in pacing")
-    budget_tightness: float = param(0.5, 0.01, inf, "share of expected truthful spend", "market mode where budget is inf")
+    budget_tightness: float = param(0.5, 0.01, 1e6, "share of expected truthful spend", "market mode where budget is inf")
     rho: float = param(1 / 24, 1e-6, 1.0, "$ per auction", "budget of mode pacing where budget is inf")
     w1: float = param(1.0, 1e-3, 1e3, "$", "asym_uniform: highest value of bidder 0")
     w2: float = param(2.0, 1e-3, 1e3, "$", "asym_uniform: highest value of bidder 1")

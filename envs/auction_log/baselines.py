@@ -15,7 +15,7 @@ CONSTANT, LINEAR = 0.0, 1.0
 MOST_BIDS = 600
 """Bids that a search tries at most."""
 
-OCTAVES = 2.0
+STEP = 2.0
 """Ratio of neighbouring budget shares in the table that bidders with a drawn budget interpolate in."""
 
 
@@ -41,7 +41,7 @@ def _bid(p: AuctionLogParams, obs: F4, slope: float) -> F8:
 
 def shares_between(low: float, high: float) -> F8:
     """Budget shares from low to high with ratios of at most 2, [n]."""
-    return np.geomspace(low, high, 2 + int(np.log2(high / low) / np.log2(OCTAVES))) if low < high else np.array([high])
+    return np.geomspace(low, high, 1 + max(1, int(np.ceil(np.log2(high / low) / np.log2(STEP))))) if low < high else np.array([high])
 
 
 def bids(base: float) -> F8:

@@ -189,7 +189,7 @@ def test_stock_returns_are_those_of_turns(stock: dict[int, np.ndarray], agent: i
 def lane_returns(monkeypatch: pytest.MonkeyPatch, sharing: str, copies: int, ticks: int, end: str) -> np.ndarray:
     """The returns [A, B, T] that IPPO computes on lanes."""
     game = VectorGame(PAYDAY, copies, n_agents=AGENTS, horizon=HORIZON, end=end)
-    plan, chosen = parts(game, sharing), settings.IPPO(gamma=GAMMA, gae_lambda=LAMBDA, sharing=sharing, rollout=ticks, anneal=False)
+    plan, chosen = parts(game, sharing), settings.IPPO(gamma=GAMMA, gae_lambda=LAMBDA, rollout=ticks, anneal=False)
     learners = {name: IPPO(chosen, part, 1) for name, part in plan.items()}
     for learner in learners.values():
         learner.critic = Known()

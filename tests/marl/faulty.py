@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numba import get_thread_id
+from numba import get_num_threads, get_thread_id
 
 from marl.compiled import rule
 from marl.game import B1, F8, I8, RUNNING, TERMINATED, TRUNCATED, Column, Component, Discrete, Game, Role, array, index, inf
@@ -19,6 +19,7 @@ FAULTS = (
     "paid_after", "all_left", "observed_cut", "endless", "leftover", "hidden_leftover",
 )  # fmt: skip
 fault_ = index(dict.fromkeys(FAULTS))
+get_num_threads()  # starts the threads: compiled code from the cache calls into them without, and crashes
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,49 @@
+"""Golden trajectories: short episodes under seeded actions, kept as JSON. Rewrite them with `python -m tests.envs.record`.
+
+A change of them is a change of the numbers that everybody's results rest on: say "new numbers" in its commit.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import envs
+from marl.copies import action_bounds
+
+FOLDER = Path(__file__).parent / "golden"
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "auction_market": ("auction", {"n_agents": 3, "horizon": 3, "auctions_per_tick": 8, "budget_tightness": 0.3}),
+    "auction_exact": ("auction", {"n_agents": 2, "horizon": 2, "auctions_per_tick": 4, "law": "lognormal", "reserve": 0.5}),
+    "auction_first": ("auction", {"n_agents": 2, "horizon": 2, "auctions_per_tick": 1, "mode": "asym_uniform", "format": "first"}),
+    "auction_all_pay": ("auction", {"n_agents": 3, "horizon": 2, "auctions_per_tick": 4, "mode": "uniform_ipv", "format": "all_pay"}),
+    "auction_pacing": ("auction", {"preset": "pacing", "horizon": 3, "auctions_per_tick": 8}),
+    "auction_log": ("auction_log", {"n_agents": 2, "horizon": 40, "budget": 1 / 8}),
+}
+
+
+def trajectory(case: str, steps: int = 4) -> dict[str, Any]:
+    """obs, reward and cost [steps, 2, A, ...] of two copies, and the metrics of their last finished episode, as rounded lists."""
+    name, settings = CASES[case]
+    game = envs.make(name, 2, **settings)
+    low, high, _ = action_bounds([v.group for v in game.groups.values()], game.action.shape[2])
+    generator = np.random.default_rng(7)
+    shown: dict[str, list[Any]] = {"obs": [], "reward": [], "cost": []}
+    game.reset(11)
+    for _ in range(steps):
+        game.step(low + (np.minimum(high, 1.2) - low) * generator.random(game.action.shape))
+        for array, rows in shown.items():
+            rows.append(_rounded(getattr(game, array)))
+    return {**shown, "metrics": _rounded(game.metrics)}
+
+
+def _rounded(values: Any) -> Any:
+    return np.vectorize(lambda x: float(f"{x:.6g}"))(values).tolist()
+
+
+if __name__ == "__main__":
+    for case in CASES:
+        (FOLDER / f"{case}.json").write_text(json.dumps(trajectory(case)) + "\n")
