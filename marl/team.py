@@ -107,7 +107,8 @@ class ScriptedPolicy(LightPolicy):
 
     def forward(self, batch: Any, state: Any = None, **_: Any) -> Any:
         """Batch(act [N, U])."""
-        return Batch(act=self._baseline(self._params, np.asarray(batch.obs), self.generator), state=None)
+        rows = batch.obs.cpu().numpy() if hasattr(batch.obs, "cpu") else np.asarray(batch.obs)
+        return Batch(act=self._baseline(self._params, rows, self.generator), state=None)
 
     def map_action(self, act: Any) -> Any:
         """Scripted actions need no mapping."""
