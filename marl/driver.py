@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 
 from numba import njit, prange
 
-from marl.compiled import rule
+from marl.compiled import OPTIONS, rule
 {imports}
 
 
@@ -106,19 +106,19 @@ def open_episode(p, s, o, b):
     look(p, s, o, b, o.obs, o.mask, o.state)
 
 
-@njit(cache={cache}, nogil=True, error_model="numpy")
+@njit(cache={cache}, nogil=True, **OPTIONS)
 def start(p, s, o, copies):
     for i in range(len(copies)):
         open_episode(p, s, o, copies[i])
 
 
-@njit(cache={cache}, nogil=True, error_model="numpy")
+@njit(cache={cache}, nogil=True, **OPTIONS)
 def serial(p, s, o):
     for b in range(len(o.status)):
         one(p, s, o, b)
 
 
-@njit(cache={cache}, nogil=True, parallel=True, error_model="numpy")
+@njit(cache={cache}, nogil=True, parallel=True, **OPTIONS)
 def parallel(p, s, o):
     for b in prange(len(o.status)):
         one(p, s, o, b)

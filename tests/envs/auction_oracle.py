@@ -40,7 +40,8 @@ class Auction(ParallelEnv):  # type: ignore[misc]
         self.p, self.draws = params, draws
         self.possible_agents = [f"advertiser_{i}" for i in range(params.n_agents)]
         self.agents: list[str] = []
-        self.schedule = params.schedule().tolist()
+        self.schedule, self.purse = params.schedule().tolist(), params.purse
+        self.limited = params.limited
         self.table = np.rint(1e6 * params.value_quantiles())
         self.mean = [1e6 * w / 2 for w in params.widths] if params.kind == 0 else [1e6 * params.value_mean] * params.n_agents
         top = 4.0 if params.mode == "market" else 1.5
@@ -64,7 +65,7 @@ class Auction(ParallelEnv):  # type: ignore[misc]
             self.generator = np.random.default_rng(seed)
         n = self.p.n_agents
         self.agents, self.t, self.revenue = list(self.possible_agents), 0, 0
-        self.left, self.spent, self.won = [self.p.purse] * n, [0] * n, [0] * n
+        self.left, self.spent, self.won = [self.purse] * n, [0] * n, [0] * n
         self.last = [1.0] * n
         self.open_tick()
         self.coming = self.draw_values()
@@ -138,25 +139,27 @@ class Auction(ParallelEnv):  # type: ignore[misc]
         before = len(self.seen)
         now, ahead = (self.schedule[t] if t < p.horizon else 0), 1 - sum(self.schedule[:t]) / total
         angle = 2 * math.pi * (t % 24) / 24
+        means = self.seen.mean(0).tolist() if before else [0.0] * p.n_agents
+        spreads = self.seen.std(0).tolist() if before else [0.0] * p.n_agents
+        sine, cosine, widest, purse, limited = math.sin(angle), math.cos(angle), max(self.mean), self.purse, self.limited
         found = {}
         for a, name in enumerate(self.possible_agents):
-            left = self.left[a] / p.purse
-            wins, values = self.tick_wins[a], self.seen[:, a]
+            left, wins = self.left[a] / purse, self.tick_wins[a]
             row = [
                 1 - t / p.horizon,
-                left if p.limited else 1.0,
-                self.tick_cost[a] / (p.purse * before / total) if p.limited and before else 0.0,
-                left - ahead if p.limited else 0.0,
+                left if limited else 1.0,
+                self.tick_cost[a] / (purse * before / total) if limited and before else 0.0,
+                left - ahead if limited else 0.0,
                 self.last[a],
                 wins / before if before else 0.0,
                 self.tick_cost[a] / wins / self.mean[a] if wins else 0.0,
-                values.mean() / self.mean[a] if before else 0.0,
-                values.std() / values.mean() if before and values.any() else 0.0,
+                means[a] / self.mean[a],
+                spreads[a] / means[a] if means[a] else 0.0,
                 now / p.auctions_per_tick,
                 ahead,
-                math.sin(angle),
-                math.cos(angle),
-                self.mean[a] / max(self.mean),
+                sine,
+                cosine,
+                self.mean[a] / widest,
             ]
             if p.auctions_per_tick == 1:
                 row.append(self.coming[0, a] / (1e6 * p.widths[a] if p.kind == 0 else self.mean[a]))
