@@ -130,11 +130,25 @@ class LaneCollector(BaseCollector):
         if self.collect_step * n < self.team.warm_up:
             raw, noted = policy.random_action(flat), {}
         else:
-            out = policy(seen(flat))
+            out = self._forward(name, policy, flat)
             raw, noted = out.act, learner.record(flat, out)
         stored = {"obs": rows if part.mask_width else rows.copy(), "act": raw.cpu().numpy().reshape(b, n, -1)}
+        if np.isnan(stored["act"]).any():
+            raise self._diverged(name)
         stored |= {field: value.cpu().numpy().reshape(b, n) for field, value in noted.items()}
         return stored, np.asarray(policy.map_action(raw)).reshape(b, n, -1)
+
+    def _forward(self, name: str, policy: Any, rows: torch.Tensor) -> Any:
+        """The policy's answer to rows [N, width]. Drawing a choice from probabilities that are NaN raises in torch."""
+        try:
+            return policy(seen(rows))
+        except RuntimeError as error:
+            if all(bool(p.isfinite().all()) for p in policy.parameters()):
+                raise
+            raise self._diverged(name) from error
+
+    def _diverged(self, name: str) -> UserError:
+        return UserError(f"policy of {name} acts NaN after {self.collect_step} steps: its parameters diverged, lower algorithm.lr")
 
     def _ended(self, over: npt.NDArray[np.bool_], acted: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_] | None:
         """[3, B, A] terminated, truncated, done; None where no lane ended. An agent that left has its last row terminated."""
@@ -144,7 +158,7 @@ class LaneCollector(BaseCollector):
         shape = (len(over), self.copies.n_agents)
         terminated = np.broadcast_to((self.copies.status == TERMINATED)[:, None], shape).copy()
         if left is not None:
-            terminated |= left
+            terminated |= left & ~over[:, None]  # of a copy that is over, `alive` shows the next episode
         truncated = np.broadcast_to((self.copies.status == TRUNCATED)[:, None], shape) & ~terminated
         return np.stack([terminated, truncated, terminated | truncated])
 

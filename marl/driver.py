@@ -28,6 +28,9 @@ OUT = (
 )  # fmt: skip
 """Arrays that a driver reads and writes beside the state; `marl.vector` says what each holds."""
 
+COMPILERS = ("numba", "numpy", "math")
+"""Modules whose functions are hashed by version instead of by source."""
+
 TEMPLATE = '''\
 """Driver of the game {name!r}; generated, edits are lost."""
 
@@ -35,7 +38,7 @@ from typing import Any, NamedTuple
 
 from numba import njit, prange
 
-from marl.compiled import rule
+from marl.compiled import OPTIONS, rule
 {imports}
 
 
@@ -106,19 +109,19 @@ def open_episode(p, s, o, b):
     look(p, s, o, b, o.obs, o.mask, o.state)
 
 
-@njit(cache={cache}, nogil=True, error_model="numpy")
+@njit(cache={cache}, nogil=True, **OPTIONS)
 def start(p, s, o, copies):
     for i in range(len(copies)):
         open_episode(p, s, o, copies[i])
 
 
-@njit(cache={cache}, nogil=True, error_model="numpy")
+@njit(cache={cache}, nogil=True, **OPTIONS)
 def serial(p, s, o):
     for b in range(len(o.status)):
         one(p, s, o, b)
 
 
-@njit(cache={cache}, nogil=True, parallel=True, error_model="numpy")
+@njit(cache={cache}, nogil=True, parallel=True, **OPTIONS)
 def parallel(p, s, o):
     for b in prange(len(o.status)):
         one(p, s, o, b)
@@ -170,7 +173,11 @@ def _reached(game: Game) -> tuple[set[str], list[str]]:
             if hasattr(value, "py_func"):
                 queue.append(value.py_func)
             elif isinstance(value, ModuleType):
-                queue += [v.py_func for v in vars(value).values() if hasattr(v, "py_func") and not value.__name__.startswith("numba")]
+                if value.__name__.split(".")[0] not in COMPILERS:
+                    queue += [v.py_func for v in vars(value).values() if hasattr(v, "py_func")]
+                    files |= {value.__file__} if value.__file__ else set()
+            elif isinstance(value, np.ndarray):
+                constants.append(f"{name}={value.dtype.str}{value.shape}{hashlib.sha256(value.tobytes()).hexdigest()}")
             elif value is not None and not callable(value):
                 constants.append(f"{name}={value!r}")
     return files, sorted(constants)

@@ -69,6 +69,11 @@ class LaneBuffer(ReplayBuffer):
     def full(self) -> bool:
         return self._filled == self.rows
 
+    @property
+    def living(self) -> int:
+        """Rows of agents that acted: those that can be learned from."""
+        return len(self) if self._all_alive else int(np.count_nonzero(self._lanes["alive"][:, :, : self._filled]))
+
     def write(self, values: Mapping[str, Array], ended: Array | None, living: Array | None) -> None:
         """One step of all lanes. `values` are [B, n, ...]; `ended` [3, B, n] (terminated, truncated, done), None if no lane ended.
 
@@ -120,6 +125,12 @@ class LaneBuffer(ReplayBuffer):
             order = (np.arange(self._filled) + (self._at if self.full else 0)) % self.rows
             index = (self._base[:, None] + order).ravel()
             return index if batch_size == 0 else self._random_state.permutation(index)
+        living = self.living
+        if not living:
+            raise ValueError(f"no row to sample: the buffer holds {len(self)} rows, none of an agent that acted")
+        if 4 * living < len(self):  # drawing again until all live would take long where few do
+            held = self.sample_indices(0)
+            return self._random_state.choice(held[self.alive[held]], batch_size)
         index = self._draw(batch_size)
         while not self._all_alive:
             dead = np.flatnonzero(~self.alive[index])

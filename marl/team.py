@@ -107,7 +107,8 @@ class ScriptedPolicy(LightPolicy):
 
     def forward(self, batch: Any, state: Any = None, **_: Any) -> Any:
         """Batch(act [N, U])."""
-        return Batch(act=self._baseline(self._params, np.asarray(batch.obs), self.generator), state=None)
+        rows = batch.obs.cpu().numpy() if hasattr(batch.obs, "cpu") else np.asarray(batch.obs)
+        return Batch(act=self._baseline(self._params, rows, self.generator), state=None)
 
     def map_action(self, act: Any) -> Any:
         """Scripted actions need no mapping."""
@@ -193,18 +194,19 @@ class Team(Algorithm):
         return OnPolicyTrainer(self, params) if self.on_policy else OffPolicyTrainer(self, params)
 
     def update(self, buffer: Any, **how: Any) -> TrainingStats:
-        """Each part's own `update` on its own buffer; none before `warm_up` rows a part are there.
+        """Each part's own `update` on its own buffer, once that holds `warm_up` rows and two at least of agents that acted.
 
-        On-policy, `batch_size=None` makes `learner.minibatches` of a part's rows, however many lanes it has.
+        On-policy, `batch_size=None` makes `learner.minibatches` of a part's rows, however many lanes it has, but none of
+        a single row: its advantage has no deviation to be divided by.
         """
-        if min(len(b) for b in buffer.values()) < self.warm_up:
-            return TrainingStats()
         stats = {}
         for name, learner in self.learners.items():
             own, algorithm = buffer[name], cast(Any, learner)
-            size = {"batch_size": -(-len(own) // algorithm.minibatches)} if how.get("batch_size", 0) is None else {}
+            if len(own) < self.warm_up or own.living < 2:
+                continue
+            size = {"batch_size": max(2, -(-own.living // algorithm.minibatches))} if how.get("batch_size", 0) is None else {}
             stats[name] = algorithm.update(own, **{**how, **size})
-        return MapTrainingStats(stats)
+        return MapTrainingStats(stats) if stats else TrainingStats()
 
     def state_dict(self, *_: Any, **__: Any) -> dict[str, Any]:
         """Part -> networks, optimisers, and what Tianshou's own state_dict leaves out."""

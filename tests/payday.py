@@ -1,4 +1,8 @@
-"""Payday: every agent earns 10 (a + 1) + t at tick t, whatever it does. A game whose returns are known by hand."""
+"""Payday: every agent earns 10 (a + 1) + t at tick t, whatever it does. A game whose returns are known by hand.
+
+With `leave`, the last agent leaves at the end of that tick of every episode. What stands in its rows afterwards is `ghost`,
+which no rule of the contract allows: it shows in whatever reads a row that nobody acted in.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,8 @@ class PaydayParams(Params):
     n_agents: int = param(3, 1, 128, "agents")
     horizon: int = param(4, 1, 100_000, "ticks")
     end: str = choice("terminated", ("terminated", "truncated"))
+    leave: int = param(0, 0, 100_000, "ticks, 0: never")
+    ghost: float = param(0.0, -1e9, 1e9, "$")
 
 
 OBSERVATION = {"who": Column(0, 1, "share of the agents"), "time_left": Column(0, 1, "share of horizon")}
@@ -34,8 +40,10 @@ def begin(p, s, b):
 @rule
 def step(p, s, b, action, components, cost):
     for a in range(p.n_agents):
-        components[b, a, 0] = 10.0 * (a + 1) + s.t[b]
-        s.paid[b, a] += components[b, a, 0]
+        away = p.leave > 0 and a == p.n_agents - 1 and s.t[b] >= p.leave
+        components[b, a, 0] = p.ghost if away else 10.0 * (a + 1) + s.t[b]
+        s.paid[b, a] += 0.0 if away else components[b, a, 0]
+        cost[b, a, 0] = 0.5 * s.t[b]
     if s.t[b] + 1 < p.horizon:
         return RUNNING
     return TERMINATED if p.end == 0 else TRUNCATED
@@ -54,6 +62,11 @@ def measure(p, s, b, metrics):
         metrics[b, a, 0] = s.paid[b, a]
 
 
+@rule
+def living(p, s, b, alive):
+    alive[b, p.n_agents - 1] = p.leave == 0 or s.t[b] < p.leave
+
+
 PAYDAY = Game(
     name="payday",
     version=0,
@@ -66,4 +79,6 @@ PAYDAY = Game(
     measure=measure,
     metrics={"paid": Column(0, inf, "$")},
     reward={"pay": Component(1.0, "$")},
+    cost={"hours": Column(0, inf, "h")},
+    living=living,
 )

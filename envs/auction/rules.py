@@ -16,9 +16,11 @@ from typing import NamedTuple
 from envs.auction.params import ALL_PAY, FIRST, MICRO, TABLE, UNIFORM, UNLIMITED
 from marl.compiled import rule
 from marl.game import F8, I8, RUNNING, TERMINATED, Column, Component, array, index, inf
-from marl.rng import draw, gaussian, stream
+from marl.rng import U, bits, draw, gaussian, stream
 
 VALUES, TIES, RIVALS = 0, 1, 2
+CELL = U(64 - 12)
+"""Shift that leaves the 12 highest of 64 random bits: one of the 4096 cells of the quantile table."""
 
 OBSERVATION = {
     "time_left": Column(0, 1, "share of the horizon"),
@@ -77,6 +79,8 @@ class AuctionState(NamedTuple):
     tick_overpaid: I8 = array("agents")  # [B, A]
     tick_values: F8 = array("agents")  # [B, A] sum over auctions
     tick_squares: F8 = array("agents")  # [B, A] squared micro-dollars
+    worths: I8 = array("agents")  # [B, A] values in the auction at hand
+    bids: I8 = array("agents")  # [B, A] bids in the auction at hand, 0 where there is none
     revenue: I8 = array()  # [B]
     sold: I8 = array()  # [B] auctions
     allocated: I8 = array()  # [B] value of whoever got the slot, the rival of mode pacing included
@@ -89,7 +93,7 @@ def worth(p, values, i, a):
     if p.kind == UNIFORM:
         return int(draw(values, i) * p.top[a])
     if p.kind == TABLE:
-        return p.quantiles[int(draw(values, i) * len(p.quantiles))]
+        return p.quantiles[int(bits(values, i) >> CELL)]
     return int(math.exp(p.log_location + p.sigma * gaussian(values, i)))
 
 
@@ -101,6 +105,7 @@ def begin(p, s, b):
         s.spent[b, a] = s.won[b, a] = s.surplus[b, a] = s.wins[b, a] = 0
         s.multipliers[b, a] = 0.0
         s.last[b, a] = 1.0
+        s.worths[b, a] = s.bids[b, a] = 0
     clear_tick(p, s, b)
 
 
@@ -113,6 +118,7 @@ def clear_tick(p, s, b):
 
 @rule
 def pay(s, b, a, money):
+    s.tick_overpaid[b, a] += max(money - s.worths[b, a], 0)
     s.left[b, a] -= money
     s.spent[b, a] += money
     s.tick_spent[b, a] += money
@@ -132,40 +138,48 @@ def win(s, b, a, value):
 
 
 @rule
-def auction(p, s, b, k, action, values, ties, reserve):
-    """Auction k of the tick. Returns whether it was sold; a bid of `reserve`, and of at least one micro-dollar, counts."""
-    least = max(reserve, 1)
-    best, second, tied, winner, value_of_winner, highest = 0, 0, 0, -1, 0, 0
+def offer(p, s, b, k, action, values, least):
+    """Every bidder's value and bid in auction k of the tick: capped at the money left, 0 below `least`."""
     for a in range(p.n_agents):
         value = worth(p, values, k * p.n_agents + a, a)
+        s.worths[b, a] = value
         s.tick_values[b, a] += value
         s.tick_squares[b, a] += float(value) * value
-        highest = max(highest, value)
         bid = min(int(action[b, a, 0] * value), s.left[b, a])
-        if bid < least:
-            continue
-        if p.format == ALL_PAY:
-            pay(s, b, a, bid)
-            s.tick_overpaid[b, a] += max(bid - value, 0)
-        takes = bid > best
-        if bid == best:
-            tied += 1
-            takes = draw(ties, k * p.n_agents + a) * tied < 1.0
-        elif takes:
-            tied = 1
+        s.bids[b, a] = bid if bid >= least else 0
+
+
+@rule
+def auction(p, s, b, k, action, values, ties, reserve):
+    """Auction k of the tick. A bid of `reserve`, and of at least one micro-dollar, counts.
+
+    A bid that does not count is 0, so that the loop over bids has no branch that a processor would guess wrong half the
+    time; ties, which are rare, are looked at alone.
+    """
+    offer(p, s, b, k, action, values, max(reserve, 1))
+    best, second, tied, winner, highest = 0, 0, 1, -1, 0
+    for a in range(p.n_agents):
+        bid = s.bids[b, a]
+        highest = max(highest, s.worths[b, a])
         second = max(second, min(bid, best))
+        if bid == best and bid > 0:
+            tied += 1
+            if draw(ties, k * p.n_agents + a) * tied < 1.0:
+                winner = a
+        takes = bid > best
+        tied = 1 if takes else tied
+        winner = a if takes else winner
         best = max(best, bid)
-        if takes:
-            winner, value_of_winner = a, value
     s.highest[b] += max(highest, p.rival * reserve)
     if winner < 0:
         s.allocated[b] += p.rival * reserve
         return
-    win(s, b, winner, value_of_winner)
-    if p.format != ALL_PAY:
-        price = best if p.format == FIRST else max(second, reserve)
-        pay(s, b, winner, price)
-        s.tick_overpaid[b, winner] += max(price - value_of_winner, 0)
+    win(s, b, winner, s.worths[b, winner])
+    if p.format == ALL_PAY:
+        for a in range(p.n_agents):
+            pay(s, b, a, s.bids[b, a])
+    else:
+        pay(s, b, winner, best if p.format == FIRST else max(second, reserve))
 
 
 @rule
@@ -192,40 +206,41 @@ def step(p, s, b, action, components, cost):
 def observe(p, s, b, obs):
     t = s.t[b]
     before = p.auctions[t - 1] if t > 0 else 0
+    per_auction = 1.0 / before if before > 0 else 0.0
+    time_left, traffic_now, traffic_left = 1.0 - t / p.horizon, p.auctions[t] / p.auctions_per_tick, p.auctions_left[t]
     widest = 0.0
     for a in range(p.n_agents):
         widest = max(widest, p.mean[a])
+    limited = p.purse < UNLIMITED
+    per_purse = 1.0 / p.purse if limited else 0.0
+    per_plan = per_purse * per_auction * p.horizon * p.auctions_per_tick
     values = stream(s, b, VALUES)
     for a in range(p.n_agents):
-        obs[b, a, obs_.time_left] = 1.0 - t / p.horizon
+        left = s.left[b, a] * per_purse
+        obs[b, a, obs_.time_left] = time_left
+        obs[b, a, obs_.budget_left] = left if limited else 1.0
+        obs[b, a, obs_.spend_rate] = s.tick_spent[b, a] * per_plan
+        obs[b, a, obs_.pacing_error] = left - traffic_left if limited else 0.0
         obs[b, a, obs_.last_multiplier] = s.last[b, a]
-        obs[b, a, obs_.traffic_now] = p.auctions[t] / p.auctions_per_tick
-        obs[b, a, obs_.traffic_left] = p.auctions_left[t]
+        obs[b, a, obs_.traffic_now] = traffic_now
+        obs[b, a, obs_.traffic_left] = traffic_left
         obs[b, a, obs_.hour_sine] = p.sine[t]
         obs[b, a, obs_.hour_cosine] = p.cosine[t]
         obs[b, a, obs_.own_scale] = p.mean[a] / widest
-        observe_budget(p, s, b, a, before, obs)
-        observe_tick(p, s, b, a, before, obs)
+        observe_tick(p, s, b, a, per_auction, obs)
         if p.auctions_per_tick == 1:
             obs[b, a, WIDTH] = worth(p, values, a, a) / p.top[a]
 
 
 @rule
-def observe_budget(p, s, b, a, before, obs):
-    limited = p.purse < UNLIMITED
-    obs[b, a, obs_.budget_left] = s.left[b, a] / p.purse if limited else 1.0
-    obs[b, a, obs_.pacing_error] = s.left[b, a] / p.purse - p.auctions_left[s.t[b]] if limited else 0.0
-    plan = float(p.purse) * before / (p.horizon * p.auctions_per_tick)
-    obs[b, a, obs_.spend_rate] = s.tick_spent[b, a] / plan if limited and before > 0 else 0.0
-
-
-@rule
-def observe_tick(p, s, b, a, before, obs):
-    wins, total = s.tick_wins[b, a], s.tick_values[b, a]
-    obs[b, a, obs_.win_rate] = wins / before if before > 0 else 0.0
-    obs[b, a, obs_.price_mean] = s.tick_spent[b, a] / (wins * p.mean[a]) if wins > 0 else 0.0
-    obs[b, a, obs_.value_mean] = total / (before * p.mean[a]) if before > 0 else 0.0
-    spread = s.tick_squares[b, a] * before / (total * total) - 1.0 if total > 0 else 0.0
+def observe_tick(p, s, b, a, per_auction, obs):
+    """What the bidder saw of the last tick; nothing where there was none."""
+    wins, mean = s.tick_wins[b, a], s.tick_values[b, a] * per_auction
+    per_mean = 1.0 / p.mean[a]
+    obs[b, a, obs_.win_rate] = wins * per_auction
+    obs[b, a, obs_.price_mean] = s.tick_spent[b, a] * per_mean / wins if wins > 0 else 0.0
+    obs[b, a, obs_.value_mean] = mean * per_mean
+    spread = s.tick_squares[b, a] * per_auction / (mean * mean) - 1.0 if mean > 0 else 0.0
     obs[b, a, obs_.value_cv] = math.sqrt(max(spread, 0.0))
 
 
