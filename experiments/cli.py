@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate": ("experiments.evaluation", "play a run's policies on fixed seeds: marl evaluate RUN --episodes 256"),
     "resume": ("experiments.resumption", "continue a run from its last checkpoint: marl resume RUN"),
     "list": ("experiments.listing", "games, algorithms, curricula; one game's parameters and columns: marl list env=auction"),
+    "benchmark": ("experiments.benchmark", "speed of rules, collection and updates as ratios to plain references"),
     "answers": ("experiments.answers", "train on games with known answers and say PASS or FAIL"),
 }
 """Subcommand -> the module whose `main(arguments) -> exit code` runs it, and what it is for."""
