@@ -26,7 +26,7 @@ def evaluate(run: str | Path, episodes: int = 256, checkpoint: str = "best") -> 
 
     Raises UserError.
     """
-    if episodes < 2:
+    if not isinstance(episodes, int) or episodes < 2:
         raise UserError(f"episodes = {episodes}: legal are whole numbers from 2, an interval needs two")
     if checkpoint not in CHECKPOINTS:
         raise UserError(f"checkpoint = {checkpoint!r}: legal are {', '.join(CHECKPOINTS)}")

@@ -21,8 +21,13 @@ CHANGEABLE = ("total_steps", "total_episodes", "early_stopping.patience", "log_l
 """Keys that may differ in the rest of a run. Random states come from the checkpoint: a seed changes nothing."""
 
 
-def resume(run: str | Path, overrides: Sequence[str] = ()) -> training.Result:
-    """Continue the run in a folder to its end, or further with a larger total. Raises UserError."""
+def resume(run: str | Path, **overrides: Any) -> training.Result:
+    """Continue the run in a folder to its end, or further with `total_steps=` or `total_episodes=`. Raises UserError."""
+    return resume_lines(run, training.override_lines(overrides))
+
+
+def resume_lines(run: str | Path, overrides: Sequence[str]) -> training.Result:
+    """`resume` with `key=value` lines."""
     folder = find(Path(run))
     before = stored(folder)
     _check_unedited(folder)
@@ -99,5 +104,5 @@ def main(arguments: Sequence[str]) -> int:
     options.add_argument("overrides", nargs="*", metavar="key=value", help=f"legal are {', '.join(CHANGEABLE)}")
     given = options.parse_intermixed_args(list(arguments))
     load_modules(given.module)
-    print(training.show(resume(given.run, given.overrides)))
+    print(training.show(resume_lines(given.run, given.overrides)))
     return 0

@@ -39,8 +39,8 @@ class Result:
 def train(env: str, algorithm: str, modules: Sequence[str] = (), **overrides: Any) -> Result:
     """Train as `marl train env=... algorithm=...` does; `modules` are imported first.
 
-    Nested keys are given with their dots or as dicts: `train("auction", "ippo", total_steps=10_000, **{"env.n_agents": 2})`,
-    `evaluation={"every": 500}`. Raises UserError.
+    Nested keys are given with their dots: `train("auction", "ippo", total_steps=10_000, **{"env.n_agents": 2})`, or, but
+    for those of env and algorithm, as dicts: `evaluation={"every": 500}`. Raises UserError.
     """
     load_modules(modules)
     lines = [f"env={env}", f"algorithm={algorithm}", *override_lines({**overrides, "modules": list(modules)})]

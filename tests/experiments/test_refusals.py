@@ -54,6 +54,7 @@ CASES = {
     "no factory": (["env=pettingzoo"], ["env.factory is not given"]),
     "factory without a function": (["env=pettingzoo", "env.factory=tests.commons"], ["env.factory = 'tests.commons'", "module:name"]),
     "factory in no module": (["env=pettingzoo", "env.factory=nowhere:env"], ["env.factory = 'nowhere'", "no module named"]),
+    "list for the arguments of a factory": (["env=pettingzoo", "env.factory=a:b", "env.kwargs=[1]"], ["env.kwargs", "a table like {"]),
     "shared by different columns": (["env=pettingzoo", SPEAKER_LISTENER, "sharing=all"], ["sharing = 'all'"]),
     "module that is not there": (["--module", "nowhere.to.be"], ["--module = 'nowhere.to.be'", "no module named"]),
     "unknown option": (["--sed"], ["--sed"]),

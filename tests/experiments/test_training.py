@@ -12,6 +12,7 @@ import pytest
 import experiments
 from experiments import training as command
 from experiments.run_folder import RunFolder
+from marl.errors import UserError
 from marl.schedule import Progress
 from marl.track import read_metrics
 from tests.experiments.conftest import TINY, Marl
@@ -138,6 +139,24 @@ def test_the_same_from_python(tmp_path: Path) -> None:
     report = json.loads((result.run_dir / "evaluation.json").read_text())
     assert result.best_score == report["return"]["mean"]
     assert result.policy.act(np.zeros((7, 2, 2), np.float32)).shape == (7, 2, 1)
+    assert experiments.resume(result.run_dir, total_steps=140).policy.act({"harvester_0": [0.5, 1.0]})["harvester_0"].shape == (1,)
+
+
+@pytest.mark.parametrize(
+    ("obs", "text"),
+    [
+        ({"bob": [0, 1]}, "unknown agent 'bob'"),
+        ({"harvester_0": [0.0]}, "has 1 columns: expected 2"),
+        ({"harvester_0": "high"}, "harvester_0 = 'high': 2 numbers are expected"),
+        ({"harvester_0": [0.0, np.nan]}, "column 'time_left' = nan: a finite number"),
+        (np.zeros(4), r"shape \(4,\)"),
+    ],
+)
+def test_observations_that_a_policy_refuses(obs: Any, text: str, tmp_path: Path) -> None:
+    given: dict[str, Any] = {"env.n_agents": 2, "env.horizon": 5, "n_envs": 4, "algorithm.rollout": 5, "evaluation.episodes": 4}
+    policy = experiments.train("commons", "ippo", total_steps=20, run_dir=tmp_path / "run", **given).policy
+    with pytest.raises(UserError, match=text):
+        policy.act(obs)
 
 
 @pytest.mark.parametrize("launcher", ["basic", "joblib"])
