@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
@@ -37,34 +36,15 @@ def copies_of(setup: Setup) -> MakeCopies:
 
 
 def _foreign(setup: Setup) -> MakeCopies:
-    from marl.external import vectorize
-
     env = setup.config["env"]
-    factory = attribute(env["factory"], "env.factory")
+    options = {key: env[key] for key in ("on_error", "timeout", "retries")}
 
     def make(stage: Mapping[str, Any], n: int) -> Copies:
-        copies: Copies = vectorize(lambda: factory(**{**env["kwargs"], **stage}), n)
-        return copies
+        from marl.external import from_factory
+
+        return from_factory(env["factory"], n, **options, **{**env["kwargs"], **stage})
 
     return make
-
-
-def attribute(path: str, key: str) -> Callable[..., Any]:
-    """What `module:function` names. Raises UserError where there is no such thing."""
-    module, _, name = path.partition(":")
-    if not module or not name:
-        raise UserError(f"{key} = {path!r}: expected is module:function")
-    try:
-        loaded = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or not (module + ".").startswith(error.name + "."):
-            raise
-        raise UserError(f"{key} = {path!r}: module {error.name!r} is not installed or not on the path") from error
-    found = getattr(loaded, name, None)
-    if not callable(found):
-        raise UserError(f"{key} = {path!r}: module {module!r} has no function {name!r}")
-    made: Callable[..., Any] = found
-    return made
 
 
 def schedule_of(setup: Setup) -> Schedule:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -12,9 +13,9 @@ from typing import NoReturn
 from marl.errors import UserError
 
 COMMANDS = {
-    "train": ("experiments.train", "train a team: marl train env=auction algorithm=ippo seed=0"),
-    "evaluate": ("experiments.evaluate", "play a run's policies on fixed seeds: marl evaluate RUN --episodes 256"),
-    "resume": ("experiments.resume", "continue a run from its last checkpoint: marl resume RUN"),
+    "train": ("experiments.training", "train a team: marl train env=auction algorithm=ippo seed=0"),
+    "evaluate": ("experiments.evaluation", "play a run's policies on fixed seeds: marl evaluate RUN --episodes 256"),
+    "resume": ("experiments.resumption", "continue a run from its last checkpoint: marl resume RUN"),
     "list": ("experiments.listing", "games, algorithms, curricula; one game's parameters and columns: marl list env=auction"),
     "benchmark": ("experiments.benchmark", "speed of rules, collection and updates as ratios to plain references"),
     "answers": ("experiments.answers", "train on games with known answers and say PASS or FAIL"),
@@ -77,6 +78,11 @@ def complain(error: Exception) -> None:
     print("marl: error: " + " ".join(str(error).split()), file=sys.stderr)
 
 
+def silence() -> None:
+    """Whoever read our output has seen enough (`marl list | head`): nothing more goes there, or Python would complain at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `marl` and of `python -m experiments.cli`; returns the exit code: 2 for what the user has to mend."""
     try:
@@ -84,8 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         complain(error)
     except BrokenPipeError:
-        # Whoever read our output has seen enough (`marl list | head`). Python would complain once more at exit.
-        sys.stderr.close()
+        silence()
         return 0
     except OSError as error:
         if error.errno not in REFUSED:

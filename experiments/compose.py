@@ -106,8 +106,7 @@ def resolve(config: Any) -> Setup:
     check(TrainConfig, values)
     _fill_counts(values)
     game, params = _fill_env(values["env"])
-    if game is not None:
-        _check_opponents(values["opponents"], game)
+    _check_opponents(values["opponents"], values["env"]["name"], [*({} if game is None else game.baselines), "random"])
     settings = groups.build_settings(values["algorithm"]["name"], values["algorithm"])
     return Setup(values, game, params, settings)
 
@@ -131,6 +130,7 @@ def _fill_env(env: dict[str, Any]) -> tuple[Game | None, Params | None]:
     import envs
 
     if env["name"] == "pettingzoo":
+        check(groups.ForeignEnv, env, "env.")
         return None, None
     game = envs.game(env["name"])
     given = {key: value for key, value in env.items() if key not in groups.OWN and value is not None}
@@ -142,7 +142,6 @@ def _fill_env(env: dict[str, Any]) -> tuple[Game | None, Params | None]:
     return game, params
 
 
-def _check_opponents(name: str | None, game: Game) -> None:
-    names = [*game.baselines, "random"]
+def _check_opponents(name: str | None, env: str, names: Sequence[str]) -> None:
     if name is not None and name not in names:
-        raise refusals.unknown(f"opponents = {name!r}: no such baseline of {game.name}", name, names)
+        raise refusals.unknown(f"opponents = {name!r}: no such baseline of {env}", name, names)

@@ -14,7 +14,7 @@ from envs import GAMES
 from experiments.schema import Tracker, TrainConfig
 from marl.errors import UserError
 from marl.game import Game
-from marl.params import Limits, text
+from marl.params import Limits, param, text
 
 OWN = ("name", "preset", "weights")
 """Keys of `env` that are not parameters of the game."""
@@ -31,6 +31,11 @@ class ForeignEnv:
     name: str = "pettingzoo"
     factory: str = text("???", "module:function that returns a ParallelEnv")
     kwargs: dict[str, Any] = field(default_factory=dict, metadata={"limits": Limits(help="of the factory")})
+    on_error: str | None = field(
+        default=None, metadata={"limits": Limits(options=("raise", "restart"), help="null: restart where reset and step are async")}
+    )
+    timeout: float = param(60.0, 1e-3, 1e6, "s", "of one async step")
+    retries: int = param(2, 0, 1000, "tries", "of a failed async reset or step")
 
 
 @dataclass

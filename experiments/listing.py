@@ -56,10 +56,9 @@ def _key_rows(node: type, prefix: str) -> list[list[str]]:
     for f in fields(node):
         if hasattr(hints[f.name], "__dataclass_fields__"):
             rows += _key_rows(hints[f.name], f"{prefix}{f.name}.")
-            continue
-        limits, default = limits_of(f), default_of(f)
-        words = "" if hints[f.name] is Any else legal(hints[f.name], limits)
-        rows.append([f"{prefix}{f.name}", "null" if default is None else str(default), words, limits.help])
+        elif hints[f.name] is not Any:
+            limits, default = limits_of(f), default_of(f)
+            rows.append([f"{prefix}{f.name}", "null" if default is None else str(default), legal(hints[f.name], limits), limits.help])
     return rows
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import run_folder, tables
+from experiments import tables
 from experiments.cli import load_modules
 from experiments.compose import refused, resolve, session
 from marl.errors import UserError
@@ -25,16 +25,14 @@ def multirun(overrides: Sequence[str]) -> int:
             batches = hydra.multirun("train", job, [*overrides, *([] if named else [FOLDER])], with_log_configuration=False)
         except Exception as error:
             raise refused(error) from error
-    done = [(" ".join(_shown(ret.overrides)), ret.return_value) for batch in batches for ret in batch]
+    returns = [ret for batch in batches for ret in batch]
+    shared = set.intersection(*(set(ret.overrides) for ret in returns))
+    done = [(" ".join(line for line in ret.overrides if line not in shared), ret.return_value) for ret in returns]
     print(tables.table(["run", "score", "return", "folder"], [[n, r.get("score"), r.get("return"), r["folder"]] for n, r in done]))
-    refusals = [f"{name or 'run'}: {row['error']}" for name, row in done if "error" in row]
+    refusals = [f"{name}: {row['error']}".removeprefix(": ") for name, row in done if "error" in row]
     if refusals:
         raise UserError(f"{len(refusals)} of {len(done)} runs refused: {'; '.join(refusals)}")
     return 0
-
-
-def _shown(overrides: Sequence[str]) -> list[str]:
-    return [line for line in overrides if not line.startswith(("run_dir=", "modules=", "hydra"))]
 
 
 def job(config: Any) -> Mapping[str, Any]:
@@ -42,14 +40,13 @@ def job(config: Any) -> Mapping[str, Any]:
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
-    from experiments.train import execute
+    from experiments.training import begin
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
         load_modules(OmegaConf.to_container(config.modules))  # type: ignore[arg-type]
         config.run_dir = str(folder)
-        setup = resolve(config)
-        result = execute(setup, run_folder.create(folder, setup.config))
+        result = begin(resolve(config))
     except UserError as error:
         return {"folder": str(folder), "error": str(error)}
     score = (result.report["score"] or {}).get("mean")

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from marl.track import Row
@@ -52,21 +51,32 @@ def _curves(rows: Sequence[Row], keys: Sequence[str], label: str, path: Path) ->
     return path
 
 
-def bid_function(panels: Mapping[str, tuple[npt.NDArray[Any], Mapping[str, npt.NDArray[Any]], npt.NDArray[Any]]], path: Path) -> Path:
-    """Learned bids over the theoretical one, a panel a game: title -> (values [N], label -> learned bids [N], theory [N])."""
+Bids = tuple[npt.NDArray[Any], Mapping[str, npt.NDArray[Any]], npt.NDArray[Any]]
+"""(values [N], label -> learned bids [N], bids of theory [N])."""
+Points = Sequence[tuple[float, float]]
+
+
+def bid_functions(panels: Mapping[str, Bids], curves: Mapping[str, Mapping[str, Points]], theory: Mapping[str, float], path: Path) -> Path:
+    """Learned bids over the theoretical ones, a panel a game, and a panel of the multipliers (step, multiplier) while they learned."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    fig = Figure(figsize=(4.2 * len(panels), 3.8), layout="constrained")
+    fig = Figure(figsize=(4.0 * (len(panels) + 1), 3.6), layout="constrained")
     FigureCanvasAgg(fig)
-    for ax, (title, (values, learned, theory)) in zip(np.atleast_1d(fig.subplots(1, len(panels))), panels.items()):
-        ax.plot(values, theory, color="black", linestyle="--", linewidth=2, label="theory")
+    *places, last = fig.subplots(1, len(panels) + 1)
+    for ax, (title, (values, learned, best)) in zip(places, panels.items()):
         for label, bids in learned.items():
-            ax.plot(values, bids, linewidth=1.2, label=label)
-        ax.set_title(title)
-        ax.set_xlabel("value")
-        ax.set_ylabel("bid")
-        ax.grid(alpha=0.3)
+            ax.plot(values, bids, linewidth=1.5, label=label)
+        ax.plot(values, best, color="black", linestyle="--", linewidth=1.5, label="equilibrium")
+        ax.set(title=title, xlabel="value", ylabel="bid")
         ax.legend(fontsize="small")
+    for number, (game, runs) in enumerate(curves.items()):
+        for i, points in enumerate(runs.values()):
+            last.plot(*zip(*points), color=f"C{number}", linewidth=1.0, label=game if i == 0 else None)
+        last.axhline(theory[game], color="black", linestyle="--", linewidth=1.5, label="equilibrium" if number == 0 else None)
+    last.set(title="learning", xlabel="environment steps", ylabel="mean bid over value")
+    last.legend(fontsize="small")
+    for ax in (*places, last):
+        ax.grid(alpha=0.3)
     fig.savefig(path, dpi=120)
     return path

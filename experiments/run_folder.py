@@ -18,6 +18,8 @@ from marl.errors import UserError
 
 PACKAGES = ("market-marl", "torch", "tianshou", "numpy", "numba", "pettingzoo", "gymnasium", "hydra-core")
 """Whose versions a manifest records."""
+LOCK = ".lock"
+"""The file that a run holds while it writes (`marl.track.claim`)."""
 SAME_NUMBERS = ("run_dir", "log_level", "profile", "tracker")
 """Keys of the configuration that change no number of a run: they stay out of its hash."""
 
@@ -106,6 +108,14 @@ def create(path: Path, config: Mapping[str, Any]) -> RunFolder:
     write(folder.manifest, json.dumps(manifest(config), indent=2) + "\n")
     write(folder.config, yaml.safe_dump(dict(config), sort_keys=False))
     return folder
+
+
+def discard(folder: RunFolder) -> None:
+    """Take back what `create` and a run that could not begin left; anything else in the folder stays."""
+    for path in (folder.config, folder.manifest, folder.log, folder.metrics, folder.timings, folder.path / LOCK):
+        path.unlink(missing_ok=True)
+    if not any(folder.path.iterdir()):
+        folder.path.rmdir()
 
 
 def find(path: Path) -> RunFolder:

@@ -71,5 +71,6 @@ def opened(path: Path, run: str, level: str) -> Iterator[Place]:
     finally:
         for each in (handler, console):
             logger.removeHandler(each)
-            each.close()
         logger.setLevel(before)
+        console.close()
+        handler.close()

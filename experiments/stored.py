@@ -25,8 +25,8 @@ def stored(folder: RunFolder, changes: Mapping[str, Any] | None = None) -> Setup
         raise UserError(f"{folder.config}: key {error} is missing, a run's configuration is expected") from error
     load_modules(modules)
     schema = composed(choices)
-    # Declared nodes stay closed; below env.kwargs any key is the user's own.
-    OmegaConf.set_struct(schema, False)
+    if "kwargs" in schema.env:
+        OmegaConf.set_struct(schema.env.kwargs, False)
     try:
         merged = OmegaConf.merge(schema, values, dict(changes or {}))
     except Exception as error:

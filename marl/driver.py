@@ -28,6 +28,9 @@ OUT = (
 )  # fmt: skip
 """Arrays that a driver reads and writes beside the state; `marl.vector` says what each holds."""
 
+COMPILERS = ("numba", "numpy", "math")
+"""Modules whose functions are hashed by version instead of by source."""
+
 TEMPLATE = '''\
 """Driver of the game {name!r}; generated, edits are lost."""
 
@@ -170,7 +173,11 @@ def _reached(game: Game) -> tuple[set[str], list[str]]:
             if hasattr(value, "py_func"):
                 queue.append(value.py_func)
             elif isinstance(value, ModuleType):
-                queue += [v.py_func for v in vars(value).values() if hasattr(v, "py_func") and not value.__name__.startswith("numba")]
+                if value.__name__.split(".")[0] not in COMPILERS:
+                    queue += [v.py_func for v in vars(value).values() if hasattr(v, "py_func")]
+                    files |= {value.__file__} if value.__file__ else set()
+            elif isinstance(value, np.ndarray):
+                constants.append(f"{name}={value.dtype.str}{value.shape}{hashlib.sha256(value.tobytes()).hexdigest()}")
             elif value is not None and not callable(value):
                 constants.append(f"{name}={value!r}")
     return files, sorted(constants)

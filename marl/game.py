@@ -165,6 +165,10 @@ class Game:
         if (self.overview is None) != (not self.state_table) or (self.balance is None) != (not self.audit):
             raise UserError(f"game {self.name!r}: overview goes with state_table, balance with audit")
 
+    def __deepcopy__(self, memo: Any) -> Game:
+        """A game is data that nobody changes: a copy of what refers to it refers to the same game."""
+        return self
+
     def state_fields(self) -> dict[str, tuple[np.dtype[Any], tuple[str | int, ...]]]:
         """Field -> dtype and dims, read from the annotations and defaults of the state's NamedTuple."""
         hints = get_type_hints(self.state)

@@ -50,12 +50,31 @@ class ParallelGame(ParallelEnv):
         tables = [game.state_table] if game.state_table else [g.observation for g in self._groups for _ in range(g.n)]
         self.state_space = spaces.box(*tables)
         self._extra = [*(f"reward/{c}" for c in copies.component_names), *(f"cost/{c}" for c in copies.cost_names)]
+        self._parts, self._cut = np.zeros((copies.n_agents, len(self._extra))), len(copies.component_names)
         self._metric = [f"metric/{name}" for name in copies.metric_names]
         self._masked = game.mask is not None
         self._plain = len(self._groups) == 1 and not self._masked and game.living is None
-        self._seeded = self._over = self._fresh = False
+        self._seeded = self._over = False
         self.tick = 0
-        self._seats: list[Seats] = []
+        self._fill_seats()
+
+    def _fill_seats(self) -> None:
+        self._seats = [Seats(g, self.copies.agents, self.copies.action[0], self.flatten) for g in self._groups]
+        self._everyone = True
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle and a deep copy keep: the arguments, where the episode stands, and the copies' arrays."""
+        shown = {name: getattr(self, name) for name in ("agents", "tick", "_seeded", "_over")}
+        arguments = {"render_mode": self.render_mode, "flatten": self.flatten, "params": self.params, "weights": self.copies.weights}
+        return {"game": self.game, "arguments": arguments, "shown": shown, "arrays": self.copies.state_dict() if self._seeded else None}
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        ParallelGame.__init__(self, kept["game"], **kept["arguments"])
+        self.__dict__.update(kept["shown"])
+        if kept["arrays"] is not None:
+            self.copies.load_state_dict(kept["arrays"])
+        if self.agents and len(self.agents) < len(self.possible_agents):
+            self._take_seats()
 
     def observation_space(self, agent: str) -> Any:
         """Box (O,) of the agent's role."""
@@ -74,8 +93,8 @@ class ParallelGame(ParallelEnv):
             self.copies.next_episode()
         self._over, self.tick = False, 0
         self.agents = self.possible_agents[:]
-        self._seats = [Seats(g, self.copies.agents, self.copies.action[0], self.flatten) for g in self._groups]
-        self._everyone = True
+        if not self._everyone:
+            self._fill_seats()
         infos: dict[str, dict[str, Any]] = {agent: {} for agent in self.agents}
         self._add_masks(infos, self.copies.action_mask[0])
         return self._observations(self.copies.obs[0]), infos
@@ -88,19 +107,22 @@ class ParallelGame(ParallelEnv):
         Returns (observations, rewards, terminations, truncations, infos) of the agents that acted.
         """
         copies, acted = self.copies, self.agents
-        if len(actions) != len(acted) or not acted or not all(seats.read(actions) for seats in self._seats):
+        if len(actions) != len(acted) or not acted:
             raise UserError(self._fault(actions))
+        for seats in self._seats:
+            if not seats.read(actions):
+                raise UserError(self._fault(actions))
         copies.tick()
         self.tick += 1
         status = copies.status.item(0)
         observations = self._observations(copies.final_obs[0])
         if self._everyone:
             rewards = dict(zip(acted, copies.reward[0].tolist()))
-            infos = dict(zip(acted, [dict(zip(self._extra, row)) for row in self._parts(slice(None))]))
+            infos = self._named_parts(slice(None))
         else:
             rows = [r for seats in self._seats for r in seats.rows]
             rewards = dict(zip(acted, copies.reward[0, rows].tolist()))
-            infos = dict(zip(acted, [dict(zip(self._extra, row)) for row in self._parts(rows)]))
+            infos = self._named_parts(rows)
         terminated, truncated = dict.fromkeys(acted, status == TERMINATED), dict.fromkeys(acted, status == TRUNCATED)
         if self._masked:
             self._add_masks(infos, copies.final_mask[0])
@@ -110,11 +132,12 @@ class ParallelGame(ParallelEnv):
             self._leave(terminated)
         return observations, rewards, terminated, truncated, infos
 
-    def _parts(self, rows: Any) -> list[list[float]]:
-        parts = self.copies.components[0, rows].tolist()
-        if self.copies.cost_names:
-            return [part + cost for part, cost in zip(parts, self.copies.cost[0, rows].tolist())]
-        return parts
+    def _named_parts(self, rows: Any) -> dict[str, dict[str, Any]]:
+        """Components and costs of the agents that act, who stand in `rows`, by name."""
+        parts, cut = self._parts, self._cut
+        parts[:, :cut] = self.copies.components[0]
+        parts[:, cut:] = self.copies.cost[0]
+        return dict(zip(self.agents, map(dict, map(zip, repeat(self._extra), parts[rows].tolist()))))
 
     def _observations(self, padded: F4) -> dict[str, F4]:
         """Rows of padded [A, O] at true width, copied: whoever gets them may keep them."""
@@ -143,9 +166,13 @@ class ParallelGame(ParallelEnv):
         alive = self.copies.alive[0]
         if alive.all():
             return
+        terminated.update((n, True) for s in self._seats for n, r in zip(s.names, s.rows) if not alive[r])
+        self._take_seats()
+
+    def _take_seats(self) -> None:
+        """Keep the seats of those alone who are alive."""
         for seats in self._seats:
-            terminated.update((n, True) for n, r in zip(seats.names, seats.rows) if not alive[r])
-            seats.keep(alive)
+            seats.keep(self.copies.alive[0])
         self.agents, self._everyone = [n for seats in self._seats for n in seats.names], False
 
     def _fault(self, actions: Mapping[str, Any]) -> str:

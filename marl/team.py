@@ -27,13 +27,17 @@ SHARING = ("all", "group", "none")
 
 @dataclass(frozen=True)
 class Part:
-    """Agents lo .. hi - 1 that share one policy; `masked` where its observation rows end with the action mask."""
+    """Agents lo .. hi - 1 that share one policy; `masked` where its observation rows end with the action mask.
+
+    `learns` is false for agents that a script plays throughout a run.
+    """
 
     name: str
     group: Group
     lo: int
     hi: int
     masked: bool
+    learns: bool = True
 
     @property
     def n(self) -> int:
@@ -78,7 +82,7 @@ def parts(copies: Copies, sharing: str, learners: int | None = None) -> dict[str
         )
     else:
         named = [Part("all", groups[0], 0, copies.n_agents, copies.masked)]
-    rivals = [Part(f"{g.name}_rivals", g, hi, g.hi, copies.masked) for g, _, hi in cuts if hi < g.hi]
+    rivals = [Part(f"{g.name}_rivals", g, hi, g.hi, copies.masked, learns=False) for g, _, hi in cuts if hi < g.hi]
     return {part.name: part for part in [*named, *rivals]}
 
 

@@ -163,7 +163,7 @@ class Run:
 
     def _frozen(self, plan: Mapping[str, Part]) -> dict[str, Policy]:
         """Policies of the parts that do not learn."""
-        return {n: scripted(self._copies, p, str(self._rivals), self.seed) for n, p in plan.items() if n.endswith("_rivals")}
+        return {n: scripted(self._copies, p, str(self._rivals), self.seed) for n, p in plan.items() if not p.learns}
 
     def _stage_params(self) -> Mapping[str, Any]:
         return {} if self._curriculum is None else self._curriculum.params
@@ -198,11 +198,14 @@ class Run:
         self._write_row(row, evaluate=due or self._ended != "")
 
     def _train_row(self, finished: Any) -> dict[str, float]:
-        returns, metrics = np.concatenate(finished.returns), np.concatenate(finished.metrics)
+        """Means over the learning agents of the episodes that ended in this epoch."""
+        learners = np.concatenate([np.arange(p.lo, p.hi) for p in self.plan.values() if p.learns])
+        returns, metrics, costs = (np.concatenate(x)[:, learners] for x in (finished.returns, finished.metrics, finished.costs))
         row = {"train/return": float(returns.mean()), "train/length": float(np.concatenate(finished.lengths).mean())}
-        row |= {f"train/{role}/return": float(returns[:, v.group.lo : v.group.hi].mean()) for role, v in self._copies.groups.items()}
+        for role, view in self._copies.groups.items():
+            own = (learners >= view.group.lo) & (learners < view.group.hi)
+            row[f"train/{role}/return"] = float(returns[:, own].mean())
         row |= {f"train/{name}": float(metrics[:, :, k].mean()) for k, name in enumerate(self._copies.metric_names)}
-        costs = np.concatenate(finished.costs)
         return row | {f"train/cost/{name}": float(costs[:, :, k].mean()) for k, name in enumerate(self._copies.cost_names)}
 
     def _write_row(self, row: dict[str, float], evaluate: bool) -> None:
@@ -247,7 +250,7 @@ class Run:
         self._copies.close()
         self._copies = self._make(self._stage_params(), self.n_envs)
         plan = self._plan(self._copies)
-        widths = [{n: (p.width, p.group.action) for n, p in x.items() if not n.endswith("_rivals")} for x in (plan, self.plan)]
+        widths = [{n: (p.width, p.group.action) for n, p in x.items() if p.learns} for x in (plan, self.plan)]
         if widths[0] != widths[1]:
             raise UserError(f"stage {self._curriculum.index} has parts {widths[0]}: the policies were made for {widths[1]}")
         self.team.plan = plan

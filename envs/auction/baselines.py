@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -41,13 +42,15 @@ def paced(p: AuctionParams, obs: F4, generator: np.random.Generator) -> F8:
     if not p.limited:
         return np.full((len(obs), 1), shade(p))
     left = obs[:, obs_.budget_left] / np.maximum(obs[:, obs_.traffic_left], 1e-6)
-    if p.mode == "pacing":
-        ratio = np.sqrt(6 * p.rate * left)
-    elif p.mode == "asym_uniform":
-        ratio = left
-    else:
-        ratio = p.rate / p.truthful_spend * left
+    ratio = np.sqrt(6 * p.rate * left) if p.mode == "pacing" else _tightness(p) * left
     return np.asarray(shade(p) * np.minimum(ratio, 1.0), np.float64)[:, None]
+
+
+@lru_cache(maxsize=64)
+def _tightness(p: AuctionParams) -> float:
+    """Budget over expected truthful spend; 1 for unequal bidders and where truth costs nothing."""
+    spend = 0.0 if p.mode == "asym_uniform" else p.truthful_spend
+    return p.rate / spend if spend > 0 else 1.0
 
 
 def has_equilibrium(p: AuctionParams) -> bool:
@@ -63,6 +66,7 @@ def has_equilibrium(p: AuctionParams) -> bool:
     return plain and (one or p.format == "first")
 
 
+@lru_cache(maxsize=64)
 def fluid_multiplier(p: AuctionParams) -> float:
     """What a binding budget multiplies values by, 1/(1 + mu); 1 without one."""
     if not p.limited:

@@ -111,7 +111,8 @@ class AuctionParams(Params):
         if isinf(money) and self.mode == "pacing":
             money = self.rho * self.horizon * self.auctions_per_tick
         if isinf(money) and self.mode == "market":
-            money = self.budget_tightness * self.horizon * self.auctions_per_tick * self.truthful_spend
+            spend = self.truthful_spend  # nothing where a lone bidder pays nothing: then there is no budget
+            money = self.budget_tightness * self.horizon * self.auctions_per_tick * spend if spend > 0 else inf
         return UNLIMITED if money * MICRO >= UNLIMITED else max(1, round(money * MICRO))
 
     @property

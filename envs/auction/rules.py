@@ -13,16 +13,14 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numpy as np
-
 from envs.auction.params import ALL_PAY, FIRST, MICRO, TABLE, UNIFORM, UNLIMITED
 from marl.compiled import rule
 from marl.game import F8, I8, RUNNING, TERMINATED, Column, Component, array, index, inf
-from marl.rng import bits, draw, gaussian, stream
+from marl.rng import U, bits, draw, gaussian, stream
 
 VALUES, TIES, RIVALS = 0, 1, 2
-INDEX = np.uint64(64 - 12)
-"""Shift that leaves the index of a 4096-entry table of 64 random bits."""
+CELL = U(64 - 12)
+"""Shift that leaves the 12 highest of 64 random bits: one of the 4096 cells of the quantile table."""
 
 OBSERVATION = {
     "time_left": Column(0, 1, "share of the horizon"),
@@ -95,7 +93,7 @@ def worth(p, values, i, a):
     if p.kind == UNIFORM:
         return int(draw(values, i) * p.top[a])
     if p.kind == TABLE:
-        return p.quantiles[bits(values, i) >> INDEX]
+        return p.quantiles[int(bits(values, i) >> CELL)]
     return int(math.exp(p.log_location + p.sigma * gaussian(values, i)))
 
 
@@ -107,6 +105,7 @@ def begin(p, s, b):
         s.spent[b, a] = s.won[b, a] = s.surplus[b, a] = s.wins[b, a] = 0
         s.multipliers[b, a] = 0.0
         s.last[b, a] = 1.0
+        s.worths[b, a] = s.bids[b, a] = 0
     clear_tick(p, s, b)
 
 

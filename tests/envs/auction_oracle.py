@@ -64,7 +64,7 @@ class Auction(ParallelEnv):  # type: ignore[misc]
         if seed is not None:
             self.generator = np.random.default_rng(seed)
         n = self.p.n_agents
-        self.agents, self.t, self.revenue = list(self.possible_agents), 0, 0
+        self.agents, self.t, self.passed, self.revenue = list(self.possible_agents), 0, 0, 0
         self.left, self.spent, self.won = [self.purse] * n, [0] * n, [0] * n
         self.last = [1.0] * n
         self.open_tick()
@@ -100,6 +100,7 @@ class Auction(ParallelEnv):  # type: ignore[misc]
             self.sell(values, factors, tie, reserve)
         self.last = factors
         self.t += 1
+        self.passed += count
         done = self.t == self.p.horizon
         self.coming = self.draw_values()
         scale = 1e6 * self.p.auctions_per_tick
@@ -137,7 +138,7 @@ class Auction(ParallelEnv):  # type: ignore[misc]
     def observe(self) -> dict[str, Any]:
         p, t, total = self.p, self.t, self.p.horizon * self.p.auctions_per_tick
         before = len(self.seen)
-        now, ahead = (self.schedule[t] if t < p.horizon else 0), 1 - sum(self.schedule[:t]) / total
+        now, ahead = (self.schedule[t] if t < p.horizon else 0), 1 - self.passed / total
         angle = 2 * math.pi * (t % 24) / 24
         means = self.seen.mean(0).tolist() if before else [0.0] * p.n_agents
         spreads = self.seen.std(0).tolist() if before else [0.0] * p.n_agents

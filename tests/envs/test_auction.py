@@ -10,8 +10,8 @@ import pytest
 
 import envs
 from envs.auction.params import UNLIMITED
-from marl import VectorGame
-from tests.envs.compiled_code import references
+from marl import UserError, VectorGame
+from tests.envs.test_auction_oracle import configuration
 
 FORMATS = ("first", "second", "all_pay")
 
@@ -140,7 +140,32 @@ def test_seeds_differ_and_repeat() -> None:
     assert (seen[0][0] != seen[0][1]).any()
 
 
-def test_no_reference_counts_in_the_rules() -> None:
-    """A rule on which numba counts references runs 5 to 40 times slower, see `marl.compiled`."""
-    for name in ("auction", "auction_log"):
-        assert references(envs.make(name, 2)) == 0
+def test_every_setting_has_a_reference_that_bids_within_the_table() -> None:
+    for number in range(150):
+        game = envs.make("auction", 2, **configuration(number))
+        p, rules = game.params, game.game
+        game.reset(number)
+        table = game.groups["advertiser"].group.action["multiplier"]
+        name = rules.reference(p)  # type: ignore[misc]
+        for baseline in {name, "truthful", "shaded", "paced"}:
+            bids = rules.baselines[baseline](p, game.obs.reshape(-1, game.obs.shape[2]), np.random.default_rng(0))
+            assert bids.shape == (2 * game.n_agents, 1) and np.isfinite(bids).all()
+            assert (bids >= 0).all() and (bids <= table.high + 1e-6).all(), (baseline, p)
+        assert (name == "equilibrium") == bool(rules.known(p)), p  # type: ignore[misc]
+        assert all(np.isfinite(v) for v in rules.known(p).values())  # type: ignore[misc]
+        for grid in rules.action_grid(p).values():  # type: ignore[misc]
+            assert grid.shape == (15, 1) and grid.min() >= table.low and grid.max() <= table.high * (1 + 1e-12)
+            assert np.ptp(np.diff(np.log(grid[:, 0]))) < 1e-12
+
+
+def test_a_baseline_without_a_closed_form_says_so() -> None:
+    game = envs.make("auction", 1, format="first")
+    with pytest.raises(UserError, match="no closed form for mode 'market', format 'first'"):
+        game.game.baselines["equilibrium"](game.params, game.obs[0], np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("preset", envs.game("auction").presets)
+def test_presets_play(preset: str) -> None:
+    game = envs.make("auction", 2, preset=preset)
+    play(game, 0.7)
+    assert game.game.reference(game.params) == "equilibrium"  # type: ignore[misc]

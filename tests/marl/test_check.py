@@ -31,6 +31,14 @@ def test_every_game_keeps_the_contract(game: Game, check: str) -> None:
     check_game(game, only=check)
 
 
+PRESETS = [(game, preset) for game in EVERY.values() for preset in game.presets]
+
+
+@pytest.mark.parametrize(("game", "preset"), PRESETS, ids=[f"{game.name}-{preset}" for game, preset in PRESETS])
+def test_every_preset_keeps_the_contract(game: Game, preset: str) -> None:
+    check_game(game, preset=preset)
+
+
 @pytest.mark.parametrize(
     ("check", "fault", "text"),
     [
@@ -95,6 +103,14 @@ class UnboundedParams(PondParams):
 
 
 @dataclass(frozen=True)
+class DeafParams(PondParams):
+    depth: float = param(1.0, 0.0, 9.0, "m")
+
+    def _checked(self, name: str, kind: type, limits: Any, value: Any) -> Any:
+        return value if name == "depth" else super()._checked(name, kind, limits, value)
+
+
+@dataclass(frozen=True)
 class BareParams(Params):
     n: int = 3
 
@@ -107,6 +123,7 @@ class BareParams(Params):
     [
         ({"params": LenientParams}, "params", "parameter fault = 'no such option' is accepted: it is illegal"),
         ({"params": UnboundedParams}, "params", "parameter 'depth' has the range [0, inf]: finite ends are expected"),
+        ({"params": DeafParams}, "params", "parameter depth = nan is accepted: it is illegal"),
         ({"params": BareParams, "roles": lambda p: ()}, "params", "parameter 'n' is not declared by param, choice or text"),
         ({"reference": lambda p: "best"}, "names", "reference baseline 'best': legal are random"),
         ({"naive": "worst"}, "names", "naive baseline 'worst': legal are random"),

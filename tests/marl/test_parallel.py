@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Callable
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -217,6 +220,18 @@ def test_a_wrong_action_is_refused_by_name(wrong: dict[str, Any], text: str) -> 
     view.step(GOOD)
 
 
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, np.int8, np.uint8, np.int64, np.uint64, np.bool_])
+def test_numbers_of_every_kind_are_read(kind: Any) -> None:
+    views = ParallelGame(COMMONS, n_agents=2), ParallelGame(CROSSING), ParallelGame(BAZAAR, n_sellers=1, n_buyers=1)
+    for view in views:
+        view.reset(seed=0)
+    views[0].step({a: np.array([1], kind) for a in views[0].agents})
+    views[1].step({a: kind(1) for a in views[1].agents})
+    views[2].step({"seller_0": {"price": kind(1), "quality": kind(1)}, "buyer_0": np.array([1, 1], kind)})
+    assert views[0].copies.action.tolist() == [[[1], [1]]] == views[1].copies.action.tolist()
+    assert views[2].copies.action.tolist() == [[[1, 1], [1, 1]]]
+
+
 def test_a_wrong_call_is_refused() -> None:
     view = ParallelGame(CROSSING)
     with pytest.raises(UserError, match="step of crossing before reset"):
@@ -267,3 +282,29 @@ def test_text_shows_what_is_seen_and_done() -> None:
 )
 def test_bars_stand_where_the_value_stands(value: float, column: Column | Discrete, span: tuple[float, float]) -> None:
     assert Gauge("x", value, column).span == pytest.approx(span)
+
+
+@pytest.mark.parametrize("clone", [copy.deepcopy, lambda x: cloudpickle.loads(cloudpickle.dumps(x))], ids=["deepcopy", "pickle"])
+def test_a_cloned_view_goes_on_alike_and_alone(clone: Callable[[ParallelGame], ParallelGame]) -> None:
+    """As vector environments of others clone it: views of arrays must not come apart, and agents that left stay away."""
+    view = ParallelGame(BAZAAR, n_sellers=1, n_buyers=3, purse=40, income=0, weights={"guild": -2.0})
+    fresh = clone(view)
+    assert fresh.agents == [] and fresh.reset(seed=1)[0].keys() == set(view.possible_agents)
+    view.reset(seed=2)
+    view.step({"seller_0": {"price": 20.0, "quality": 0}, **{a: np.array([1, 2 if a == "buyer_1" else 0]) for a in view.agents[1:]}})
+    other = clone(view)
+    assert other.agents == view.agents == ["seller_0", "buyer_0", "buyer_2"] and other.params == view.params
+    for _ in range(60):
+        if not view.agents:
+            for one in (view, other):
+                one.reset()
+        actions = {a: view.action_space(a).sample() for a in view.agents}
+        left, right = view.step(actions), other.step(actions)
+        for one, two in zip(left, right):
+            assert one.keys() == two.keys()
+        assert left[1:4] == right[1:4] and all(np.array_equal(row, right[0][a]) for a, row in left[0].items())
+        np.testing.assert_array_equal(view.state(), other.state())
+    before = view.state()
+    if other.agents:
+        other.step({a: other.action_space(a).sample() for a in other.agents})
+    np.testing.assert_array_equal(view.state(), before)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from experiments import train
+from experiments import training
 from experiments.cli import load_modules, parser
 from experiments.compose import Setup, accepted
 from experiments.run_folder import RunFolder, config_hash, find, write
@@ -21,12 +21,12 @@ CHANGEABLE = ("total_steps", "total_episodes", "early_stopping.patience", "log_l
 """Keys that may differ in the rest of a run. Random states come from the checkpoint: a seed changes nothing."""
 
 
-def resume(run: str | Path, overrides: Sequence[str] = ()) -> train.Result:
+def resume(run: str | Path, overrides: Sequence[str] = ()) -> training.Result:
     """Continue the run in a folder to its end, or further with a larger total. Raises UserError."""
     folder = find(Path(run))
     before = stored(folder)
     setup = changed(folder, before, overrides)
-    return train.execute(setup, folder, resume=True)
+    return training.execute(setup, folder, resume=True)
 
 
 def changed(folder: RunFolder, before: Setup, overrides: Sequence[str]) -> Setup:
@@ -37,8 +37,8 @@ def changed(folder: RunFolder, before: Setup, overrides: Sequence[str]) -> Setup
     for override in OverridesParser.create().parse_overrides(accepted(overrides)):
         key, value = override.key_or_group, override.value()
         if key == "seed":
-            notice = f"seed={value} is ignored: the random states of the run are in its checkpoint (seed {before.config['seed']})"
-            logging.getLogger("marl.run").warning(notice)
+            kept = f"the random states of the run are in its checkpoint (seed {before.config['seed']})"
+            print(f"marl: seed={value} is ignored: {kept}", file=sys.stderr)
         elif key not in CHANGEABLE:
             raise UserError(f"{key} = {value!r}: a run keeps its configuration, legal on resume are {', '.join(CHANGEABLE)}")
         else:
@@ -77,5 +77,5 @@ def main(arguments: Sequence[str]) -> int:
     options.add_argument("overrides", nargs="*", metavar="key=value", help=f"legal are {', '.join(CHANGEABLE)}")
     given = options.parse_intermixed_args(list(arguments))
     load_modules(given.module)
-    print(train.show(resume(given.run, given.overrides)))
+    print(training.show(resume(given.run, given.overrides)))
     return 0

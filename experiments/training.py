@@ -12,6 +12,7 @@ from experiments import run_folder, runlog
 from experiments.cli import load_modules, parser
 from experiments.compose import Setup, accepted, compose
 from experiments.run_folder import RunFolder
+from marl.errors import UserError
 
 if TYPE_CHECKING:
     from marl.actor import Actor
@@ -42,8 +43,18 @@ def train(env: str, algorithm: str, modules: Sequence[str] = (), **overrides: An
     """
     load_modules(modules)
     lines = [f"env={env}", f"algorithm={algorithm}", *override_lines({**overrides, "modules": list(modules)})]
-    setup = compose(lines)
-    return execute(setup, run_folder.create(Path(setup.config["run_dir"]), setup.config))
+    return begin(compose(lines))
+
+
+def begin(setup: Setup) -> Result:
+    """Run to the end in a new folder. One that is refused before its first checkpoint leaves no folder behind. Raises UserError."""
+    folder = run_folder.create(Path(setup.config["run_dir"]), setup.config)
+    try:
+        return execute(setup, folder)
+    except UserError:
+        if not folder.last.exists():
+            run_folder.discard(folder)
+        raise
 
 
 def override_lines(values: Mapping[str, Any], under: str = "") -> list[str]:
@@ -70,8 +81,8 @@ def _literal(value: Any) -> str:
     return repr(value)
 
 
-def execute(setup: Setup, folder: RunFolder, resume: bool = False) -> Result:
-    """Run to the end in `folder`, evaluate the best policy, draw the curves. Raises UserError."""
+def execute(setup: Setup, folder: RunFolder, resume: bool = False, quiet: bool = False) -> Result:
+    """Run to the end in `folder`, evaluate the best policy, draw the curves; `quiet`: no progress is shown. Raises UserError."""
     from experiments.progress import Bar
 
     run_id = folder.read_manifest()["id"]
@@ -82,7 +93,8 @@ def execute(setup: Setup, folder: RunFolder, resume: bool = False) -> Result:
         def watch(progress: Progress) -> None:
             place.step, place.episode = progress.steps, int(progress.row.get("train/episodes", 0))
             log.debug("row %s", dict(progress.row))
-            bar(progress)
+            if not quiet:
+                bar(progress)
 
         log.info("%s in %s", "resume" if resume else "start", folder.path)
         try:
@@ -113,7 +125,7 @@ def _steps(setup: Setup, folder: RunFolder, run_id: str, watch: Any, resume: boo
 
 def _concluded(setup: Setup, folder: RunFolder, speed: float | None) -> Result:
     from experiments import plots
-    from experiments.evaluate import report
+    from experiments.evaluation import report
     from marl.track import read_metrics
 
     plots.learning_curves(read_metrics(folder.metrics), folder.path)
@@ -125,9 +137,9 @@ def _concluded(setup: Setup, folder: RunFolder, speed: float | None) -> Result:
 
 def show(result: Result) -> str:
     """The summary at the end of a run."""
-    from experiments import evaluate
+    from experiments import evaluation
 
-    return f"{evaluate.show(result.report, result.speed)}\nrun folder: {result.run_dir}"
+    return f"{evaluation.show(result.report, result.speed)}\nrun folder: {result.run_dir}"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -148,8 +160,7 @@ def main(arguments: Sequence[str]) -> int:
         from experiments.multirun import multirun
 
         return multirun(accepted(overrides, sweep=True))
-    setup = compose(overrides)
-    print(show(execute(setup, run_folder.create(Path(setup.config["run_dir"]), setup.config))))
+    print(show(begin(compose(overrides))))
     return 0
 
 

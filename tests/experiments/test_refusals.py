@@ -1,0 +1,109 @@
+"""Bad input: every case is one line on stderr that names the thing, its value and what is legal, and exit code 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from experiments import extras
+from marl.errors import UserError
+from tests.experiments.conftest import TINY, Marl
+
+SPEAKER_LISTENER = "env.factory=mpe2.simple_speaker_listener_v4:parallel_env"
+CASES = {
+    "unknown key of the game": (["env.capacitty=3"], ["env.capacitty", "no such key", "closest: capacity"]),
+    "unknown key of the algorithm": (["algorithm.epoch=3"], ["algorithm.epoch", "closest: epochs"]),
+    "unknown key of the run": (["sed=3"], ["sed", "closest: seed"]),
+    "unknown nested key": (["evaluation.evry=3"], ["evaluation.evry", "every, episodes"]),
+    "unknown weight": (["env.weights.havest=1"], ["env.weights.havest", "closest: harvest"]),
+    "text for a whole number": (["env.n_agents=abc"], ["env.n_agents = 'abc'", "a whole number in [1, 128] agents"]),
+    "fraction for a whole number": (["env.n_agents=1.5"], ["env.n_agents = '1.5'", "a whole number"]),
+    "text for a number": (["algorithm.lr=fast"], ["algorithm.lr = 'fast'", "a number in [0, 10]"]),
+    "text in a list": (["algorithm.hidden=[8,x]"], ["algorithm.hidden[1] = 'x'", "a whole number"]),
+    "game's parameter out of range": (["env.n_agents=500"], ["n_agents = 500 agents", "[1, 128]"]),
+    "not a number": (["env.growth=nan"], ["growth = nan 1/tick", "[0, 4]"]),
+    "setting out of range": (["algorithm.lr=-1"], ["algorithm.lr = -1.0", "[0, 10]"]),
+    "run's key out of range": (["seed=-1"], ["seed = -1", "a whole number in [0, "]),
+    "null where a value is needed": (["seed=null"], ["seed", "a whole number"]),
+    "none of the options": (["log_level=LOUD"], ["log_level = 'LOUD'", "DEBUG, INFO, WARNING, ERROR"]),
+    "unknown game": (["env=comons"], ["env = 'comons'", "closest: commons", "pettingzoo"]),
+    "unknown algorithm": (["algorithm=ipo"], ["algorithm = 'ipo'", "ippo, isac", "closest: ippo"]),
+    "unknown curriculum": (["curriculum=fromats"], ["curriculum = 'fromats'", "auction_formats"]),
+    "unknown tracker": (["tracker=wand"], ["tracker = 'wand'", "closest: wandb"]),
+    "unknown preset of choices": (["experiment=nope"], ["experiment = 'nope'"]),
+    "unknown preset of parameters": (["env.preset=foo"], ["commons.preset = 'foo'"]),
+    "unknown profile": (["profile=dev"], ["profile = 'dev'", "development, production"]),
+    "unknown baseline": (["opponents=truthfull"], ["opponents = 'truthfull'", "random"]),
+    "unknown device": (["device=quantum"], ["device = 'quantum'"]),
+    "curriculum of another game": (["curriculum=auction_formats"], ["CommonsParams has no parameter"]),
+    "no value": (["seed"], ["override 'seed'", "key=value"]),
+    "no key": (["=3"], ["override '=3'", "key=value"]),
+    "added key": (["+foo=1"], ["override '+foo=1'", "every key is declared"]),
+    "removed key": (["~seed"], ["override '~seed'", "every key is declared"]),
+    "sweep without -m": (["seed=1,2"], ["override 'seed=1,2'", "-m"]),
+    "two choices": (["env=[a,b]"], ["env = ['a', 'b']", "the name of a choice"]),
+    "name beside the choice": (["env.name=auction"], ["env.name", "env=auction"]),
+    "broken reference": (["env.n_agents=${nope}"], ["env.n_agents", "nope"]),
+    "two lengths": (["total_steps=10", "total_episodes=3"], ["total_steps = 10 and total_episodes = 3"]),
+    "no factory": (["env=pettingzoo"], ["env.factory is not given"]),
+    "factory without a function": (["env=pettingzoo", "env.factory=tests.commons"], ["env.factory = 'tests.commons'", "module:name"]),
+    "factory in no module": (["env=pettingzoo", "env.factory=nowhere:env"], ["env.factory = 'nowhere'", "no module named"]),
+    "shared by different columns": (["env=pettingzoo", SPEAKER_LISTENER, "sharing=all"], ["sharing = 'all'"]),
+    "module that is not there": (["--module", "nowhere.to.be"], ["--module = 'nowhere.to.be'", "no module named"]),
+    "unknown option": (["--sed"], ["--sed"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_refused_in_one_line(case: str, marl: Marl, tmp_path: Path) -> None:
+    given, expected = CASES[case]
+    own = [] if any(line.startswith("env=") for line in given) else TINY
+    refusal = marl("train", *own, *given, f"run_dir={tmp_path / 'run'}").refusal
+    assert [words for words in expected if words not in refusal] == []
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_folder_that_holds_a_run(marl: Marl, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "metrics.jsonl").write_text('{"step":0}\n')
+    refusal = marl("train", *TINY, f"run_dir={run}").refusal
+    assert str(run) in refusal
+    assert "marl resume" in refusal
+    assert [p.name for p in run.iterdir()] == ["metrics.jsonl"]
+
+
+def test_run_folder_under_a_file(marl: Marl, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "file" in marl("train", *TINY, f"run_dir={tmp_path / 'file' / 'run'}").refusal
+
+
+@pytest.mark.parametrize("command", ["evaluate", "resume"])
+def test_no_run(command: str, marl: Marl, tmp_path: Path) -> None:
+    assert f"RUN = '{tmp_path}'" in marl(command, str(tmp_path)).refusal
+
+
+@pytest.mark.parametrize("command", ["evaluate", "resume"])
+@pytest.mark.parametrize(("text", "words"), [("env: [", "config.yaml"), ("seed: 3", "'modules' is missing"), ("just text", "a table")])
+def test_broken_config(command: str, text: str, words: str, marl: Marl, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    assert words in marl(command, str(tmp_path)).refusal
+
+
+def test_unknown_command_and_key_of_list(marl: Marl) -> None:
+    assert "no command 'trian'" in marl("trian").refusal
+    assert "legal are" in marl("list", "seed=3").refusal
+    assert "closest: capacity" in marl("list", "env=commons", "env.capacitty=3").refusal
+
+
+@pytest.mark.parametrize(("launcher", "extra"), [("joblib", "sweep"), ("submitit_slurm", "slurm")])
+def test_launcher_that_is_not_installed(launcher: str, extra: str) -> None:
+    assert f"market-marl[{extra}]" in str(extras.missing(extras.LAUNCHERS[launcher]))
+
+
+def test_module_of_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(extras.EXTRAS, "no_such_library.part", "ray")
+    with pytest.raises(UserError, match=r"market-marl\[ray\]"):
+        extras.need("no_such_library.part")
+    assert extras.need("json.decoder").__name__ == "json.decoder"
