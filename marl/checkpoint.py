@@ -24,7 +24,7 @@ def pack(value: Any) -> Any:
     """Arrays to tensors, tuples to lists, NumPy numbers to Python's, in nested dicts and lists."""
     if isinstance(value, np.ndarray):
         bits = value.view(np.int64) if value.dtype == np.uint64 else value.view(np.int32) if value.dtype == np.uint32 else value
-        return {"array": torch.from_numpy(np.ascontiguousarray(bits)).reshape(value.shape).clone(), "dtype": str(value.dtype)}
+        return {"array": torch.from_numpy(np.array(bits, order="C")), "dtype": str(value.dtype)}
     if isinstance(value, Mapping):
         return {key: pack(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -94,7 +94,7 @@ def load(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"checkpoint {path} cannot be read, it is truncated or no checkpoint ({reason})") from error
     found = content.get("version") if isinstance(content, dict) else None
     if found != VERSION:
