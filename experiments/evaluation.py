@@ -57,7 +57,7 @@ def _trial(setup: Setup, run: Run, episodes: int) -> dict[str, Any]:
     from marl.judge import Judge
 
     make = copies_of(setup)
-    judge = Judge(lambda n: make({}, n), run.plan, episodes, run.seed, trained_focal=setup.config["opponents"] is not None)
+    judge = Judge(lambda n: make({}, n), run.plan, episodes, run.final_seed, trained_focal=setup.config["opponents"] is not None)
     return judge.verdict(run.policies, baselines=True).report(run.seed)
 
 

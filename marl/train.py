@@ -107,8 +107,16 @@ class Run:
         return int(saved["trainer"][1])
 
     def judge(self, episodes: int) -> Verdict:
-        """Evaluate the present policies, and every baseline beside them, on `episodes` episodes of the run's evaluation seeds."""
-        return self._make_judge(episodes).verdict(self.policies, baselines=True)
+        """Evaluate the present policies, and every baseline beside them, on `episodes` episodes that chose nothing.
+
+        The best of a run's evaluations is biased upward on the episodes that it was chosen by.
+        """
+        return self._make_judge(episodes, self.final_seed).verdict(self.policies, baselines=True)
+
+    @property
+    def final_seed(self) -> int:
+        """Seed of the episodes that a finished policy is reported on."""
+        return seed_of(self.seed, "final")
 
     def actor(self) -> Actor:
         """The present policies as something that acts."""
@@ -168,9 +176,9 @@ class Run:
     def _stage_params(self) -> Mapping[str, Any]:
         return {} if self._curriculum is None else self._curriculum.params
 
-    def _make_judge(self, episodes: int) -> Judge:
-        stage = dict(self._stage_params())
-        return Judge(lambda n: self._make(stage, n), self.plan, episodes, self.seed, trained_focal=self._rivals is not None)
+    def _make_judge(self, episodes: int, seed: int | None = None) -> Judge:
+        stage, drawn = dict(self._stage_params()), self.seed if seed is None else seed
+        return Judge(lambda n: self._make(stage, n), self.plan, episodes, drawn, trained_focal=self._rivals is not None)
 
     def run(self) -> Outcome:
         """Train to the end of the schedule. What was computed stays on disk whatever happens."""
