@@ -26,8 +26,8 @@ def evaluate(run: str | Path, episodes: int = 256, checkpoint: str = "best") -> 
 
     Raises UserError.
     """
-    if episodes < 1:
-        raise UserError(f"episodes = {episodes}: legal are whole numbers from 1")
+    if episodes < 2:
+        raise UserError(f"episodes = {episodes}: legal are whole numbers from 2, an interval needs two")
     if checkpoint not in CHECKPOINTS:
         raise UserError(f"checkpoint = {checkpoint!r}: legal are {', '.join(CHECKPOINTS)}")
     folder = find(Path(run))
@@ -43,6 +43,7 @@ def report(setup: Setup, folder: RunFolder, episodes: int, checkpoint: str) -> t
 
     run = run_of(setup, folder)
     step = run.load(f"{checkpoint}.pt")
+    run.close()  # evaluations play copies of their own
     found = {"checkpoint": checkpoint, "step": step, **run.judge(episodes).report(run.seed)}
     trials = {} if setup.game is None or setup.game.trials is None else setup.game.trials(setup.params)
     if trials:
