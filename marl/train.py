@@ -142,6 +142,17 @@ class Run:
         """
         return self._make_judge(episodes, self.final_seed).verdict(self.policies, baselines=True)
 
+    def make(self, params: Mapping[str, Any], n_envs: int) -> Copies:
+        """Copies of the run's present setting, with some parameters replaced."""
+        return self._make({**self._stage_params(), **params}, n_envs)
+
+    @property
+    def roles(self) -> list[str]:
+        """Roles with learning agents."""
+        return [
+            name for name, view in self._copies.groups.items() if any(p.learns and p.lo <= view.group.lo < p.hi for p in self.plan.values())
+        ]
+
     @property
     def final_seed(self) -> int:
         """Seed of the episodes that a finished policy is reported on."""
