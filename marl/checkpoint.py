@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from marl.disk import sync_folder
 from marl.errors import UserError
 
 VERSION = 1
@@ -24,7 +25,7 @@ def pack(value: Any) -> Any:
     """Arrays to tensors, tuples to lists, NumPy numbers to Python's, in nested dicts and lists."""
     if isinstance(value, np.ndarray):
         bits = value.view(np.int64) if value.dtype == np.uint64 else value.view(np.int32) if value.dtype == np.uint32 else value
-        return {"array": torch.from_numpy(np.ascontiguousarray(bits)).reshape(value.shape).clone(), "dtype": str(value.dtype)}
+        return {"array": torch.from_numpy(np.array(bits, order="C")), "dtype": str(value.dtype)}
     if isinstance(value, Mapping):
         return {key: pack(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -73,18 +74,10 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
         draft.unlink(missing_ok=True)
         raise UserError(f"checkpoint {path} could not be written ({error}): the previous one is kept") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def load(path: Path, needed: Sequence[str] = ()) -> dict[str, Any]:

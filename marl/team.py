@@ -133,6 +133,7 @@ def random_baseline(part: Part) -> Baseline:
                 actions[:, u] = low[u] * (high[u] / low[u]) ** draws[:, u]
             if isinstance(column, Discrete):
                 legal = obs[:, begin : begin + column.k] if part.masked else np.ones((len(obs), column.k))
+                legal = legal + (legal.sum(1, keepdims=True) == 0)  # an agent that left may have no legal choice
                 edges = np.cumsum(legal / legal.sum(1, keepdims=True), 1)
                 actions[:, u] = np.minimum((draws[:, u : u + 1] >= edges).sum(1), column.k - 1)
                 begin += column.k

@@ -26,12 +26,13 @@ from marl.actor import Actor
 from marl.assemble import Counters, make_buffers, trainer_params, updates
 from marl.collect import LaneCollector
 from marl.copies import Copies
+from marl.disk import claim
 from marl.errors import UserError
 from marl.evaluate import seed_of
 from marl.judge import Judge, Verdict
 from marl.schedule import COMPLETE, Curriculum, MakeCopies, Outcome, Progress, Schedule
 from marl.team import Part, Team, parts, scripted
-from marl.track import MetricsLog, Pending, TimingsLog, Tracker, claim
+from marl.track import MetricsLog, Pending, TimingsLog, Tracker
 
 log = logging.getLogger("marl.train")
 
@@ -135,8 +136,27 @@ class Run:
         self._copies.close()
 
     def judge(self, episodes: int) -> Verdict:
-        """Evaluate the present policies, and every baseline beside them, on `episodes` episodes of the run's evaluation seeds."""
-        return self._make_judge(episodes).verdict(self.policies, baselines=True)
+        """Evaluate the present policies, and every baseline beside them, on `episodes` episodes that chose nothing.
+
+        The best of a run's evaluations is biased upward on the episodes that it was chosen by.
+        """
+        return self._make_judge(episodes, self.final_seed).verdict(self.policies, baselines=True)
+
+    def make(self, params: Mapping[str, Any], n_envs: int) -> Copies:
+        """Copies of the run's present setting, with some parameters replaced."""
+        return self._make({**self._stage_params(), **params}, n_envs)
+
+    @property
+    def roles(self) -> list[str]:
+        """Roles with learning agents."""
+        return [
+            name for name, view in self._copies.groups.items() if any(p.learns and p.lo <= view.group.lo < p.hi for p in self.plan.values())
+        ]
+
+    @property
+    def final_seed(self) -> int:
+        """Seed of the episodes that a finished policy is reported on."""
+        return seed_of(self.seed, "final")
 
     def actor(self) -> Actor:
         """The present policies as something that acts."""
@@ -196,9 +216,9 @@ class Run:
     def _stage_params(self) -> Mapping[str, Any]:
         return {} if self._curriculum is None else self._curriculum.params
 
-    def _make_judge(self, episodes: int) -> Judge:
-        stage = dict(self._stage_params())
-        return Judge(lambda n: self._make(stage, n), self.plan, episodes, self.seed, trained_focal=self._rivals is not None)
+    def _make_judge(self, episodes: int, seed: int | None = None) -> Judge:
+        stage, drawn = dict(self._stage_params()), self.seed if seed is None else seed
+        return Judge(lambda n: self._make(stage, n), self.plan, episodes, drawn, trained_focal=self._rivals is not None)
 
     def run(self) -> Outcome:
         """Train to the end of the schedule. What was computed stays on disk whatever happens."""

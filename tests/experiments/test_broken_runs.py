@@ -14,7 +14,8 @@ import torch
 
 import envs
 from experiments.cli import main
-from marl.track import claim, read_metrics
+from marl.disk import claim
+from marl.track import read_metrics
 from tests.commons import COMMONS
 from tests.experiments.conftest import TINY, Marl
 

@@ -177,3 +177,14 @@ def test_a_sweep(launcher: str, marl: Marl, tmp_path: Path) -> None:
 
 def test_a_sweep_with_a_mistyped_key(marl: Marl) -> None:
     assert "env.horizn" in marl("train", "-m", *TINY, "env.horizn=5,6").refusal
+
+
+def test_a_best_response_beside_the_evaluation(marl: Marl, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    marl("train", *SHORT, f"run_dir={run}")
+    said = marl("evaluate", str(run), "--episodes", "4", "--best-response", "60")
+    assert said.code == 0
+    (role,) = json.loads((run / "evaluation.json").read_text())["exploitability"].items()
+    assert f"a best response of {role[0]} gains" in said.out
+    assert role[1]["low"] <= role[1]["mean"] <= role[1]["high"]
+    assert "best_response = -1 steps" in marl("evaluate", str(run), "--best-response", "-1").refusal
