@@ -1,0 +1,9 @@
+"""Classic games of the literature on the contract of every other game here, each equal to its original."""
+
+from __future__ import annotations
+
+from envs.classic.matrix import CLIMBING, PENALTY, ROCK_PAPER_SCISSORS
+from envs.classic.memory import MEMORY
+from envs.classic.two_step import TWO_STEP
+
+CLASSIC = (CLIMBING, PENALTY, ROCK_PAPER_SCISSORS, TWO_STEP, MEMORY)
