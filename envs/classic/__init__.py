@@ -9,5 +9,6 @@ from envs.classic.memory import MEMORY
 from envs.classic.speaker_listener import SPEAKER_LISTENER
 from envs.classic.spread import SPREAD
 from envs.classic.two_step import TWO_STEP
+from envs.classic.warehouse import WAREHOUSE
 
-CLASSIC = (CLIMBING, PENALTY, ROCK_PAPER_SCISSORS, TWO_STEP, MEMORY, SPREAD, SPEAKER_LISTENER, FORAGING, BERTRAND)
+CLASSIC = (CLIMBING, PENALTY, ROCK_PAPER_SCISSORS, TWO_STEP, MEMORY, SPREAD, SPEAKER_LISTENER, FORAGING, BERTRAND, WAREHOUSE)

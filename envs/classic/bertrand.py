@@ -192,6 +192,6 @@ BERTRAND = Game(
     naive="nash",
     reference=lambda p: "monopoly",
     known=known,
-    presets={"calvano_2020": {}},
+    presets={"calvano_2020": {}, "brief": {"horizon": 100}},
     citation="Calvano, Calzolari, Denicolò and Pastorello 2020, Artificial intelligence, algorithmic pricing, and collusion, AER 110",
 )
