@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from algorithms import settings
-from algorithms.ippo import adam
 from algorithms.networks import HALF_LOG_TWO_PI, ILLEGAL, Columns, Critic, mlp
+from algorithms.onpolicy import adam
 from marl.team import LightPolicy, Part
 
 LOWEST, HIGHEST = -20.0, 2.0
