@@ -6,7 +6,7 @@ Tianshou's own multi-agent path pays only the last agent (tianshou#399, #1137); 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -27,13 +27,19 @@ SHARING = ("all", "group", "none")
 
 @dataclass(frozen=True)
 class Part:
-    """Agents lo .. hi - 1 that share one policy; `masked` where its observation rows end with the action mask."""
+    """Agents lo .. hi - 1 that share one policy; `masked` where its observation rows end with the action mask.
+
+    `grid` [K, U] are the actions that the game offers to learners that choose from a finite set, None where it offers none.
+    `state_width` is S, the columns of the global state.
+    """
 
     name: str
     group: Group
     lo: int
     hi: int
     masked: bool
+    grid: npt.NDArray[np.float64] | None = field(default=None, compare=False)
+    state_width: int = 0
 
     @property
     def n(self) -> int:
@@ -67,6 +73,7 @@ def parts(copies: Copies, sharing: str, learners: int | None = None) -> dict[str
         raise UserError(f"sharing = {sharing!r}: legal are {', '.join(SHARING)}")
     cuts = [(g, g.lo, g.hi if learners is None else min(g.lo + learners, g.hi)) for g in groups]
     named: list[Part] = []
+    grids = _grids(copies)
     if sharing == "none":
         named = [Part(copies.agents[a], g, a, a + 1, copies.masked) for g, lo, hi in cuts for a in range(lo, hi)]
     elif sharing == "group" or len(groups) == 1:
@@ -79,7 +86,16 @@ def parts(copies: Copies, sharing: str, learners: int | None = None) -> dict[str
     else:
         named = [Part("all", groups[0], 0, copies.n_agents, copies.masked)]
     rivals = [Part(f"{g.name}_rivals", g, hi, g.hi, copies.masked) for g, _, hi in cuts if hi < g.hi]
-    return {part.name: part for part in [*named, *rivals]}
+    width = copies.state.shape[1]
+    return {part.name: replace(part, grid=grids.get(part.group.name), state_width=width) for part in [*named, *rivals]}
+
+
+def _grids(copies: Copies) -> dict[str, npt.NDArray[np.float64]]:
+    """Role -> [K, U] actions, for the roles to which the game offers a grid."""
+    game = getattr(copies, "game", None)
+    if game is None or game.action_grid is None:
+        return {}
+    return {role: np.asarray(rows, np.float64) for role, rows in game.action_grid(getattr(copies, "params", None)).items()}
 
 
 def seen(rows: Any) -> Batch:
@@ -228,6 +244,7 @@ def _state_of(learner: Any) -> dict[str, Any]:
         "schedulers": [s.state_dict() for s in learner.lr_schedulers],
         "alpha_optimiser": None if alpha is None else alpha.state_dict(),
         "return_moments": None if moments is None else [float(moments.mean), float(moments.var), float(moments.count)],
+        "counters": {name: getattr(learner, name) for name in getattr(learner, "COUNTERS", ())},
     }
 
 
@@ -239,3 +256,5 @@ def _restore(learner: Any, saved: Mapping[str, Any]) -> None:
         learner.alpha._optim.load_state_dict(saved["alpha_optimiser"])
     if saved["return_moments"] is not None:
         learner.ret_rms.mean, learner.ret_rms.var, learner.ret_rms.count = saved["return_moments"]
+    for name, value in saved["counters"].items():
+        setattr(learner, name, value)
