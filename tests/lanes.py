@@ -19,6 +19,13 @@ from marl.team import Part, Team, parts
 SMALL: dict[str, dict[str, Any]] = {
     "ippo": {"hidden": [8], "rollout": 4},
     "isac": {"hidden": [8], "replay": 200, "warm_up": 0, "batch": 16},
+    "ia2c": {"hidden": [8], "rollout": 4},
+    "reinforce": {"hidden": [8], "rollout": 4},
+    "idqn": {"hidden": [8], "replay": 200, "warm_up": 0, "batch": 16},
+    "itd3": {"hidden": [8], "replay": 200, "warm_up": 0, "batch": 16},
+    "mappo": {"hidden": [8], "rollout": 4},
+    "vdn": {"hidden": [8], "replay": 200, "warm_up": 0, "batch": 16},
+    "qmix": {"hidden": [8], "replay": 200, "warm_up": 0, "batch": 16},
 }
 """Settings that differ from the defaults."""
 
