@@ -45,9 +45,9 @@ class ValueNet(nn.Module):
 
     def __init__(self, part: Part, choices: Choices, s: settings.Settings, dueling: bool = False) -> None:
         super().__init__()
-        self.observed, self.masked = part.group.width, part.mask_width > 0
+        self.observed, self.masked = part.observed, part.mask_width > 0
         self.register_buffer("needs", choices.needs, persistent=False)
-        shape = part.group.width, len(choices), s.hidden, s.activation
+        shape = part.observed, len(choices), s.hidden, s.activation
         self.net = Dueling(*shape) if dueling else mlp(*shape, 1.0)
 
     def legal(self, rows: Tensor) -> Tensor:

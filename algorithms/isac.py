@@ -39,9 +39,9 @@ class SoftActor(nn.Module):
     def __init__(self, part: Part, hidden: Sequence[int], activation: str) -> None:
         super().__init__()
         self.columns = Columns(part.group.action)
-        self._observed, self._masked = part.group.width, part.mask_width > 0
+        self._observed, self._masked = part.observed, part.mask_width > 0
         self.free = len(self.columns.continuous)
-        self.net = mlp(part.group.width, 2 * self.free + sum(self.columns.choices), hidden, activation, 0.01)
+        self.net = mlp(part.observed, 2 * self.free + sum(self.columns.choices), hidden, activation, 0.01)
 
     def forward(self, obs: Any, state: Any = None, info: Any = None) -> tuple[Tensor, Any]:
         """(parameters, state)."""

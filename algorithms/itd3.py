@@ -30,7 +30,7 @@ class SquashedActor(nn.Module):
     def __init__(self, part: Part, hidden: Sequence[int], activation: str) -> None:
         super().__init__()
         self.columns = Columns(part.group.action)
-        self.net = mlp(part.group.width, self.columns.count, hidden, activation, 0.01)
+        self.net = mlp(part.observed, self.columns.count, hidden, activation, 0.01)
 
     def forward(self, obs: Any, state: Any = None, info: Any = None) -> tuple[Tensor, Any]:
         """(actions, state)."""

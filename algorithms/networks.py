@@ -143,9 +143,9 @@ class Actor(nn.Module):
     def __init__(self, part: Part, hidden: Sequence[int], activation: str, log_std: float) -> None:
         super().__init__()
         self.columns = Columns(part.group.action)
-        self._observed, self._masked = part.group.width, part.mask_width > 0
+        self._observed, self._masked = part.observed, part.mask_width > 0
         self._sizes = [len(self.columns.continuous), *self.columns.choices]
-        self.net = mlp(part.group.width, sum(self._sizes), hidden, activation, 0.01)
+        self.net = mlp(part.observed, sum(self._sizes), hidden, activation, 0.01)
         self.log_std = nn.Parameter(torch.full((len(self.columns.continuous),), float(log_std)))
 
     def forward(self, obs: Any, state: Any = None, info: Any = None) -> tuple[Tensor, Any]:
@@ -171,8 +171,8 @@ class Critic(nn.Module):
 
     def __init__(self, part: Part, hidden: Sequence[int], activation: str, outputs: int = 1, actions: int = 0) -> None:
         super().__init__()
-        self._observed, self._masked = part.group.width, part.mask_width > 0
-        self.net = mlp(part.group.width + actions, outputs, hidden, activation, 1.0)
+        self._observed, self._masked = part.observed, part.mask_width > 0
+        self.net = mlp(part.observed + actions, outputs, hidden, activation, 1.0)
 
     def forward(self, obs: Any, act: Any = None, info: Any = None) -> Tensor:
         """V(row), or Q(row, act), or Q(row, .)."""

@@ -135,7 +135,7 @@ class LaneCollector(BaseCollector):
         else:
             out = self._forward(name, policy, flat)
             raw, noted = out.act, learner.record(flat, out)
-        stored = {"obs": rows if part.mask_width else rows.copy(), "act": raw.cpu().numpy().reshape(b, n, -1)}
+        stored = {"obs": rows if part.joins else rows.copy(), "act": raw.cpu().numpy().reshape(b, n, -1)}
         if self.buffer[name].central:
             stored["state"] = self.copies.state.copy()
         if np.isnan(stored["act"]).any():

@@ -30,7 +30,7 @@ class Part:
     """Agents lo .. hi - 1 that share one policy; `masked` where its observation rows end with the action mask.
 
     `grid` [K, U] are the actions that the game offers to learners that choose from a finite set, None where it offers none.
-    `state_width` is S, the columns of the global state.
+    `state_width` is S, the columns of the global state. With `ids`, rows say which of the agents from `origin` on they are of.
     """
 
     name: str
@@ -40,6 +40,8 @@ class Part:
     masked: bool
     grid: npt.NDArray[np.float64] | None = field(default=None, compare=False)
     state_width: int = 0
+    ids: int = 0
+    origin: int = 0
 
     @property
     def n(self) -> int:
@@ -47,19 +49,41 @@ class Part:
         return self.hi - self.lo
 
     @property
+    def observed(self) -> int:
+        """Columns of an observation row that a network reads as numbers: the observation, then the one-hot identity where there is one."""
+        return self.group.width + self.ids
+
+    @property
     def width(self) -> int:
-        """Columns of an observation row: the observation, then the mask where there is one."""
-        return self.group.width + self.mask_width
+        """Columns of an observation row: those observed, then the mask where there is one."""
+        return self.observed + self.mask_width
 
     @property
     def mask_width(self) -> int:
         """Columns of the mask at the end of an observation row."""
         return self.group.mask_width if self.masked else 0
 
+    @property
+    def joins(self) -> bool:
+        """Whether a row has more than the observation, so that `rows` is a new array."""
+        return self.mask_width > 0 or self.ids > 0
+
+    def named(self) -> Part:
+        """The part with its agents' identities in their rows: for a policy whose agents differ though they share parameters."""
+        return replace(self, ids=self.n, origin=self.lo)
+
     def rows(self, obs: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-        """Observation rows [B, n, width] out of obs [B, A, O] and mask [B, A, M]: a view where there is no mask."""
+        """Observation rows [B, n, width] out of obs [B, A, O] and mask [B, A, M]: a view where nothing is joined to it."""
         own = obs[:, self.lo : self.hi, : self.group.width]
-        return np.concatenate([own, mask[:, self.lo : self.hi, : self.mask_width]], -1, dtype=np.float32) if self.mask_width else own
+        return self.joined(own, mask[:, self.lo : self.hi, : self.mask_width], self.lo) if self.joins else own
+
+    def joined(self, obs: npt.NDArray[Any], mask: npt.NDArray[Any], first: int) -> npt.NDArray[np.float32]:
+        """Rows [B, k, width] of the agents first .. first + k - 1, out of their obs [B, k, O] and mask [B, k, M]."""
+        pieces = [obs, mask]
+        if self.ids:
+            own = np.eye(self.ids)[first - self.origin : first - self.origin + obs.shape[1]]
+            pieces.insert(1, np.broadcast_to(own, (*obs.shape[:2], self.ids)))
+        return np.concatenate(pieces, -1, dtype=np.float32)
 
 
 def parts(copies: Copies, sharing: str, learners: int | None = None) -> dict[str, Part]:
@@ -139,7 +163,7 @@ def random_baseline(part: Part) -> Baseline:
     def act(_: Any, obs: npt.NDArray[np.float32], generator: np.random.Generator) -> npt.NDArray[Any]:
         draws = generator.random((len(obs), len(columns)))
         actions = low + (high - low) * draws
-        begin = part.group.width
+        begin = part.observed
         for u, column in enumerate(columns):
             if isinstance(column, Column) and column.scale == "log":
                 actions[:, u] = low[u] * (high[u] / low[u]) ** draws[:, u]

@@ -61,7 +61,7 @@ def lanes(
     """A team of the algorithm of that name; parts named in `frozen` play those policies. Copies are at their beginning."""
     torch.manual_seed(seed)
     chosen = algorithms.settings_of(name)(**{**SMALL[name], **given})
-    plan = parts(copies, sharing)
+    plan = {n: p.named() if chosen.agent_id else p for n, p in parts(copies, sharing).items()}
     still = frozen or {}
     learners = {n: algorithms.load(name)(chosen, p, 100) for n, p in plan.items() if n not in still}
     team = Team(plan, learners, still, warm_up=getattr(chosen, "warm_up", 0))
