@@ -12,15 +12,30 @@ from typing import Any
 
 from algorithms import settings
 from marl.errors import UserError
+from marl.game import ActionTable, Column, Discrete
 
 ALGORITHMS: dict[str, str] = {
     "ippo": "algorithms.ippo:IPPO",
     "isac": "algorithms.isac:ISAC",
+    "ia2c": "algorithms.ia2c:IA2C",
+    "reinforce": "algorithms.reinforce:REINFORCE",
+    "idqn": "algorithms.idqn:IDQN",
+    "itd3": "algorithms.itd3:ITD3",
+    "mappo": "algorithms.mappo:MAPPO",
+    "vdn": "algorithms.vdn:VDN",
+    "qmix": "algorithms.qmix:QMIX",
 }
 
 SETTINGS: dict[str, type] = {
     "ippo": settings.IPPO,
     "isac": settings.ISAC,
+    "ia2c": settings.IA2C,
+    "reinforce": settings.Reinforce,
+    "idqn": settings.IDQN,
+    "itd3": settings.ITD3,
+    "mappo": settings.MAPPO,
+    "vdn": settings.VDN,
+    "qmix": settings.QMIX,
 }
 """Settings of the algorithms here, readable without torch; an algorithm that lives elsewhere has them as `Class.Settings`."""
 
@@ -39,3 +54,26 @@ def settings_of(name: str) -> type:
         return SETTINGS[name]
     found: type = load(name).Settings
     return found
+
+
+def check_serves(name: str, where: str, action: ActionTable, grid: Any) -> None:
+    """Raise UserError where the algorithm cannot learn these action columns of the agents `where`, naming those that can."""
+    kind = _serves(name)
+    if _fits(kind, action, grid):
+        return
+    column = next((n for n, c in action.items() if kind == "choices" or isinstance(c, Discrete)), "")
+    what = f"{len(action)} columns" if kind == "choices" and len(action) > 1 else f"{column!r} = {action[column]}"
+    needs = {"choices": "a single Discrete column or an action_grid", "continuous": "continuous columns alone"}[kind]
+    able = ", ".join(other for other in ALGORITHMS if _fits(_serves(other), action, grid))
+    raise UserError(f"algorithm = {name!r} for {where}, whose action is {what}: {needs} is needed, legal there are {able}")
+
+
+def _serves(name: str) -> str:
+    return getattr(settings_of(name), "serves", "any")
+
+
+def _fits(kind: str, action: ActionTable, grid: Any) -> bool:
+    columns = list(action.values())
+    if kind == "choices":
+        return grid is not None or (len(columns) == 1 and isinstance(columns[0], Discrete))
+    return kind == "any" or all(isinstance(c, Column) for c in columns)

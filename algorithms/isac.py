@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from algorithms import settings
-from algorithms.ippo import adam
 from algorithms.networks import HALF_LOG_TWO_PI, ILLEGAL, Columns, Critic, mlp
+from algorithms.onpolicy import adam
 from marl.team import LightPolicy, Part
 
 LOWEST, HIGHEST = -20.0, 2.0
@@ -40,9 +40,9 @@ class SoftActor(nn.Module):
     def __init__(self, part: Part, hidden: Sequence[int], activation: str) -> None:
         super().__init__()
         self.columns = Columns(part.group.action)
-        self._observed, self._masked = part.group.width, part.mask_width > 0
+        self._observed, self._masked = part.observed, part.mask_width > 0
         self.free = len(self.columns.continuous)
-        self.net = mlp(part.group.width, 2 * self.free + sum(self.columns.choices), hidden, activation, 0.01)
+        self.net = mlp(part.observed, 2 * self.free + sum(self.columns.choices), hidden, activation, 0.01)
 
     def forward(self, obs: Any, state: Any = None, info: Any = None) -> tuple[Tensor, Any]:
         """(parameters, state)."""

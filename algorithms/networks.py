@@ -143,9 +143,9 @@ class Actor(nn.Module):
     def __init__(self, part: Part, hidden: Sequence[int], activation: str, log_std: float) -> None:
         super().__init__()
         self.columns = Columns(part.group.action)
-        self._observed, self._masked = part.group.width, part.mask_width > 0
+        self._observed, self._masked = part.observed, part.mask_width > 0
         self._sizes = [len(self.columns.continuous), *self.columns.choices]
-        self.net = mlp(part.group.width, sum(self._sizes), hidden, activation, 0.01)
+        self.net = mlp(part.observed, sum(self._sizes), hidden, activation, 0.01)
         self.log_std = nn.Parameter(torch.full((len(self.columns.continuous),), float(log_std)))
 
     def forward(self, obs: Any, state: Any = None, info: Any = None) -> tuple[Tensor, Any]:
@@ -171,8 +171,8 @@ class Critic(nn.Module):
 
     def __init__(self, part: Part, hidden: Sequence[int], activation: str, outputs: int = 1, actions: int = 0) -> None:
         super().__init__()
-        self._observed, self._masked = part.group.width, part.mask_width > 0
-        self.net = mlp(part.group.width + actions, outputs, hidden, activation, 1.0)
+        self._observed, self._masked = part.observed, part.mask_width > 0
+        self.net = mlp(part.observed + actions, outputs, hidden, activation, 1.0)
 
     def forward(self, obs: Any, act: Any = None, info: Any = None) -> Tensor:
         """V(row), or Q(row, act), or Q(row, .)."""
@@ -180,3 +180,52 @@ class Critic(nn.Module):
         rows = rows[:, : self._observed] if self._masked else rows
         out: Tensor = self.net(rows if act is None else torch.cat([rows, torch.as_tensor(act)], -1))
         return out
+
+
+class Dueling(nn.Module):
+    """Observations [N, O] -> Q [N, K] = V + A - mean_k A, from two heads of one trunk (Wang et al. 2016)."""
+
+    def __init__(self, inputs: int, outputs: int, hidden: Sequence[int], activation: str) -> None:
+        super().__init__()
+        *lower, last = hidden
+        self.trunk = nn.Sequential(mlp(inputs, last, lower, activation, math.sqrt(2.0)), ACTIVATIONS[activation]())
+        self.value, self.advantage = _linear(last, 1, 1.0), _linear(last, outputs, 1.0)
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """Q [N, K]."""
+        trunk = self.trunk(obs)
+        advantage = self.advantage(trunk)
+        q: Tensor = self.value(trunk) + advantage - advantage.mean(-1, keepdim=True)
+        return q
+
+
+class Sum(nn.Module):
+    """VDN's mixer: values [n, N] -> their sum [N], whatever the state (Sunehag et al. 2018)."""
+
+    def forward(self, values: Tensor, state: Tensor) -> Tensor:
+        """[N]."""
+        return values.sum(0)
+
+
+class MonotonicMixer(nn.Module):
+    """QMIX's mixer: values [n, N] and states [N, S] -> the team's value [N], which falls in none of the values.
+
+    Q = |w_2(s)|' elu(W_1(s)' q + b_1(s)) + v(s), with |.| on every entry of W_1 [n, E] and w_2 [E]: dQ / dq_i >= 0, so that
+    each member's best choice is the team's (Rashid et al. 2018). W_1, w_2 and v are networks of one hidden layer, b_1 is
+    linear. Weights are torch's default, as in the paper's code: orthogonal ones of a hypernetwork saturate the mixture.
+    """
+
+    def __init__(self, agents: int, state: int, embed: int, hypernet: int) -> None:
+        super().__init__()
+        self.agents, self.embed = agents, embed
+        self.first = nn.Sequential(nn.Linear(state, hypernet), nn.ReLU(), nn.Linear(hypernet, agents * embed))
+        self.second = nn.Sequential(nn.Linear(state, hypernet), nn.ReLU(), nn.Linear(hypernet, embed))
+        self.bias = nn.Linear(state, embed)
+        self.value = nn.Sequential(nn.Linear(state, embed), nn.ReLU(), nn.Linear(embed, 1))
+
+    def forward(self, values: Tensor, state: Tensor) -> Tensor:
+        """[N]."""
+        weights = self.first(state).abs().view(-1, self.agents, self.embed)
+        hidden = nn.functional.elu((values.T.unsqueeze(2) * weights).sum(1) + self.bias(state))
+        mixed: Tensor = (hidden * self.second(state).abs()).sum(1) + self.value(state).squeeze(1)
+        return mixed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from marl.errors import UserError
 
@@ -22,7 +22,12 @@ def layers(*sizes: int) -> Any:
 
 @dataclass
 class Settings:
-    """What every algorithm has. `check` refuses what is out of range."""
+    """What every algorithm has. `check` refuses what is out of range.
+
+    `serves` says which actions it can learn: "any", "continuous" columns alone, or "choices" from a finite set.
+    """
+
+    serves: ClassVar[str] = "any"
 
     lr: float = setting(3e-4, 0.0, 10.0, "learning rate")
     anneal: bool = setting(True, 0, 1, "learning rate falls linearly to 0 over the run")
@@ -30,6 +35,7 @@ class Settings:
     hidden: list[int] = layers(64, 64)
     activation: str = field(default="tanh", metadata={"options": ("tanh", "relu"), "help": "of hidden layers"})
     rollout: int = setting(128, 1, 1_000_000, "ticks of every copy between updates")
+    agent_id: bool = setting(False, 0, 1, "observations say which of the agents that share parameters it is, one-hot")
 
     def check(self) -> None:
         """Raise UserError for the first value out of range."""
@@ -47,8 +53,8 @@ class Settings:
 
 
 @dataclass
-class IPPO(Settings):
-    """Of `algorithms.ippo`."""
+class Proximal(Settings):
+    """What PPO has, whatever its critic sees."""
 
     epochs: int = setting(4, 1, 1_000, "passes over a rollout")
     minibatches: int = setting(4, 1, 100_000, "gradient steps a pass")
@@ -58,29 +64,137 @@ class IPPO(Settings):
     value: float = setting(0.5, 0.0, 100.0, "coefficient of the value loss")
     gradient_norm: float = setting(0.5, 1e-9, 1e9, "largest L2 norm of a gradient")
     log_std: float = setting(-0.7, -20.0, 5.0, "initial log standard deviation of continuous columns, whose range is [-1, 1]")
+
+
+@dataclass
+class IPPO(Proximal):
+    """Of `algorithms.ippo`."""
+
     return_scaling: bool = setting(False, 0, 1, "divide returns by their running standard deviation")
 
 
 @dataclass
-class ISAC(Settings):
-    """Of `algorithms.isac`."""
+class Replayed(Settings):
+    """What algorithms have that learn from a replay."""
 
     activation: str = field(default="relu", metadata={"options": ("tanh", "relu"), "help": "of hidden layers"})
     anneal: bool = setting(False, 0, 1, "learning rate falls linearly to 0 over the run")
     rollout: int = setting(1, 1, 1_000_000, "ticks of every copy between updates")
-    tau: float = setting(0.005, 0.0, 1.0, "share of the new critic that enters the target critic")
     batch: int = setting(256, 1, 1_000_000, "rows an update")
     updates: int = setting(1, 1, 100_000, "updates a rollout")
     replay: int = setting(100_000, 1, 100_000_000, "rows that a part's replay holds")
     warm_up: int = setting(1_000, 0, 100_000_000, "rows collected at random before the first update")
-    n_step: int = setting(1, 1, 1_000, "steps of reward before bootstrapping")
-    alpha: float | None = setting(None, 0.0, 1_000.0, "temperature; none: learned toward the target entropy")
-    target_entropy: float | None = setting(
-        None, -1e6, 1e6, "nats; none: -1 a continuous column, .5 log of its legal choices a discrete one"
-    )
 
     def check(self) -> None:
         """As its parent's; a replay below the warm-up would never be learned from."""
         super().check()
         if self.warm_up > self.replay:
             raise UserError(f"algorithm.warm_up = {self.warm_up} rows: legal range is [0, {self.replay}], algorithm.replay")
+
+
+@dataclass
+class ISAC(Replayed):
+    """Of `algorithms.isac`."""
+
+    tau: float = setting(0.005, 0.0, 1.0, "share of the new critic that enters the target critic")
+    n_step: int = setting(1, 1, 1_000, "steps of reward before bootstrapping")
+    alpha: float | None = setting(None, 0.0, 1_000.0, "temperature; none: learned toward the target entropy")
+    target_entropy: float | None = setting(
+        None, -1e6, 1e6, "nats; none: -1 a continuous column, .5 log of its legal choices a discrete one"
+    )
+
+
+@dataclass
+class IA2C(Settings):
+    """Of `algorithms.ia2c`."""
+
+    epochs: ClassVar[int] = 1
+    lr: float = setting(7e-4, 0.0, 10.0, "learning rate")
+    rollout: int = setting(16, 1, 1_000_000, "ticks of every copy between updates")
+    gae_lambda: float = setting(0.95, 0.0, 1.0, "of the generalised advantage estimator")
+    entropy: float = setting(0.01, 0.0, 10.0, "coefficient of the entropy bonus")
+    value: float = setting(0.5, 0.0, 100.0, "coefficient of the value loss")
+    gradient_norm: float = setting(0.5, 1e-9, 1e9, "largest L2 norm of a gradient")
+    log_std: float = setting(-0.7, -20.0, 5.0, "initial log standard deviation of continuous columns, whose range is [-1, 1]")
+    return_scaling: bool = setting(False, 0, 1, "divide returns by their running standard deviation")
+
+
+@dataclass
+class Reinforce(Settings):
+    """Of `algorithms.reinforce`."""
+
+    epochs: ClassVar[int] = 1
+    lr: float = setting(1e-3, 0.0, 10.0, "learning rate")
+    log_std: float = setting(-0.7, -20.0, 5.0, "initial log standard deviation of continuous columns, whose range is [-1, 1]")
+    standardise: bool = setting(True, 0, 1, "subtract the running mean of returns and divide by their running standard deviation")
+
+
+@dataclass
+class Exploring(Replayed):
+    """What algorithms have that take a random choice with probability epsilon and the best one else."""
+
+    serves: ClassVar[str] = "choices"
+    double: bool = setting(True, 0, 1, "the network that learns picks the next choice, the target network values it")
+    epsilon: float = setting(1.0, 0.0, 1.0, "probability of a random choice at the beginning")
+    epsilon_end: float = setting(0.05, 0.0, 1.0, "probability of a random choice after epsilon_steps")
+    epsilon_steps: int = setting(50_000, 1, 1_000_000_000, "env steps over which epsilon falls linearly")
+
+
+@dataclass
+class IDQN(Exploring):
+    """Of `algorithms.idqn`."""
+
+    dueling: bool = setting(False, 0, 1, "a head for the value and one for the advantages")
+    target: int = setting(200, 1, 1_000_000, "updates after which the target network is set to the one that learns")
+    n_step: int = setting(1, 1, 1_000, "steps of reward before bootstrapping")
+    huber: float | None = setting(None, 1e-9, 1e9, "delta of the Huber loss; none: squared error")
+
+
+@dataclass
+class ITD3(Replayed):
+    """Of `algorithms.itd3`."""
+
+    serves: ClassVar[str] = "continuous"
+    tau: float = setting(0.005, 0.0, 1.0, "share of the new networks that enters the target networks")
+    noise: float = setting(0.1, 0.0, 10.0, "standard deviation of the noise that explores; the range of a column is [-1, 1]")
+    target_noise: float = setting(0.2, 0.0, 10.0, "standard deviation of the noise on target actions")
+    noise_clip: float = setting(0.5, 0.0, 10.0, "largest noise on a target action; 0: no bound")
+    delay: int = setting(2, 1, 1_000, "updates of the critics for one of the actor")
+    n_step: int = setting(1, 1, 1_000, "steps of reward before bootstrapping")
+
+
+TEAM = ("team_sum", "team_mean")
+"""What all members of a team are paid: the sum of their rewards, or the mean."""
+
+
+@dataclass
+class MAPPO(Proximal):
+    """Of `algorithms.mappo`."""
+
+    reward: str = field(
+        default="individual", metadata={"options": ("individual", *TEAM), "help": "what a member is paid: its own reward or the team's"}
+    )
+    normalise_values: bool = setting(True, 0, 1, "the critic learns returns less their running mean over their running deviation")
+    huber: float | None = setting(1.0, 1e-9, 1e9, "delta of the critic's Huber loss; none: half the squared error")
+    value: float = setting(1.0, 0.0, 100.0, "coefficient of the value loss")
+
+
+@dataclass
+class VDN(Exploring):
+    """Of `algorithms.vdn`."""
+
+    replay: int = setting(200_000, 1, 100_000_000, "agent rows that a part's replay holds")
+    batch: int = setting(64, 1, 1_000_000, "team rows an update")
+    reward: str = field(default="team_sum", metadata={"options": TEAM, "help": "of the team's rewards"})
+    standardise: bool = setting(False, 0, 1, "rewards less their running mean over their running deviation")
+    target: int = setting(1, 1, 1_000_000, "updates after which a share of the networks enters the target networks")
+    tau: float = setting(0.01, 0.0, 1.0, "that share; 1: the target networks are set to those that learn")
+    gradient_norm: float = setting(10.0, 1e-9, 1e9, "largest L2 norm of a gradient")
+
+
+@dataclass
+class QMIX(VDN):
+    """Of `algorithms.qmix`."""
+
+    embed: int = setting(32, 1, 65_536, "units of the mixing network")
+    hypernet: int = setting(64, 1, 65_536, "hidden units of the networks that give its weights")

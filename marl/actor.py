@@ -48,24 +48,22 @@ class Actor:
         for name, part in self.plan.items():
             own = whole[:, part.lo : part.hi, : part.group.width]
             masks = None if legal is None else legal[:, part.lo : part.hi, : part.mask_width]
-            out[:, part.lo : part.hi, : part.group.action_width] = self._rows(name, own.reshape(-1, part.group.width), masks).reshape(
-                *own.shape[:2], -1
-            )
+            out[:, part.lo : part.hi, : part.group.action_width] = self._rows(name, own, masks, part.lo)
         return out.reshape(*rows.shape[:-1], width)
 
-    def _rows(self, name: str, obs: npt.NDArray[Any], mask: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
-        """Actions [N, U] in units for observations [N, O] of one part."""
+    def _rows(self, name: str, obs: npt.NDArray[Any], mask: npt.NDArray[Any] | None, first: int) -> npt.NDArray[Any]:
+        """Actions [B, k, U] in units for observations [B, k, O] of a part's agents from number `first` on."""
         part, policy = self.plan[name], self.policies[name]
         if not np.isfinite(obs).all():
-            row, column = (int(i) for i in np.argwhere(~np.isfinite(obs))[0])
-            label = list(part.group.observation)[column]
-            raise UserError(f"observation of {name}, row {row}, column {label!r} = {obs[row, column]}: a finite number is expected")
-        if part.mask_width:
-            legal = np.ones((len(obs), part.mask_width)) if mask is None else mask.reshape(len(obs), -1)
-            obs = np.concatenate([obs, legal], 1)
+            copy, agent, column = (int(i) for i in np.argwhere(~np.isfinite(obs))[0])
+            label, value = list(part.group.observation)[column], obs[copy, agent, column]
+            who = self.agents[first + agent]
+            raise UserError(f"observation of {who}, copy {copy}, column {label!r} = {value}: a finite number is expected")
+        shape = obs.shape[:2]
+        rows = part.joined(obs, np.ones((*shape, part.mask_width)) if mask is None else mask.reshape(*shape, part.mask_width), first)
         with torch.no_grad():
-            raw = policy(seen(torch.from_numpy(np.ascontiguousarray(obs, np.float32)))).act
-        return np.asarray(policy.map_action(raw)).reshape(len(obs), -1)
+            raw = policy(seen(torch.from_numpy(rows.reshape(-1, part.width)))).act
+        return np.asarray(policy.map_action(raw)).reshape(*shape, -1)
 
     def _one(self, agent: str, row: Any, mask: Any) -> Any:
         if agent not in self.agents:
@@ -78,7 +76,7 @@ class Actor:
             raise UserError(f"observation of {agent} = {row!r}: {part.group.width} numbers are expected") from error
         if len(given) != part.group.width:
             raise UserError(f"observation of {agent} has {len(given)} columns: expected {part.group.width}")
-        action = self._rows(name, given[None], None if mask is None else np.asarray(mask)[None])[0]
+        action = self._rows(name, given[None, None], None if mask is None else np.asarray(mask)[None], i)[0, 0]
         form = spaces.form(part.group.action)
         if form == "named":
             kinds = part.group.action.items()

@@ -8,6 +8,7 @@ from tianshou.trainer import OffPolicyTrainerParams, OnPolicyTrainerParams
 from tianshou.utils.logger.logger_base import LazyLogger
 
 from marl.collect import LaneCollector
+from marl.joint import TeamBuffer
 from marl.replay import Buffers, LaneBuffer
 from marl.schedule import Schedule
 from marl.team import Team
@@ -32,14 +33,21 @@ def updates(schedule: Schedule, settings: Any, n_envs: int) -> int:
 
 
 def make_buffers(team: Team, n_envs: int, settings: Any, seed: int) -> Buffers:
-    """A rollout for each part that learns, or a ring of `settings.replay` rows off-policy."""
+    """A rollout for each part that learns, or a ring of `settings.replay` rows off-policy.
+
+    A learner that is `CENTRAL` gets the global state and team rows beside its lanes.
+    """
     buffers = Buffers()
     for i, (name, learner) in enumerate(team.learners.items()):
         own: Any = learner
         part = team.plan[name]
         rows = settings.rollout if team.on_policy else max(-(-settings.replay // (part.n * n_envs)), settings.rollout)
         fields, width = own.FIELDS, own.policy.row_width
-        buffers[name] = LaneBuffer(part.n, n_envs, rows, part.width, width, fields=fields, keep_next=not team.on_policy, seed=seed + i)
+        how = {"fields": fields, "keep_next": not team.on_policy, "seed": seed + i}
+        if getattr(own, "CENTRAL", False):
+            buffers[name] = TeamBuffer(part.n, n_envs, rows, part.width, width, state_width=part.state_width, **how)
+        else:
+            buffers[name] = LaneBuffer(part.n, n_envs, rows, part.width, width, **how)
     return buffers
 
 

@@ -15,6 +15,7 @@ from tianshou.data.collector import BaseCollector
 from marl.copies import Copies
 from marl.errors import UserError
 from marl.game import TERMINATED, TRUNCATED
+from marl.joint import TeamBuffer
 from marl.replay import Buffers
 from marl.team import Part, Team, seen
 
@@ -91,6 +92,8 @@ class LaneCollector(BaseCollector):
                 self._tick()
             for name, buffer in self.buffer.items():
                 buffer.write_tail(self.team.plan[name].rows(self.copies.obs, self.copies.action_mask))
+                if isinstance(buffer, TeamBuffer):
+                    buffer.write_state_tail(self.copies.state)
         self.collect_step += n_step
         count = len(self.finished) - before
         self.collect_episode += count
@@ -132,7 +135,9 @@ class LaneCollector(BaseCollector):
         else:
             out = self._forward(name, policy, flat)
             raw, noted = out.act, learner.record(flat, out)
-        stored = {"obs": rows if part.mask_width else rows.copy(), "act": raw.cpu().numpy().reshape(b, n, -1)}
+        stored = {"obs": rows if part.joins else rows.copy(), "act": raw.cpu().numpy().reshape(b, n, -1)}
+        if self.buffer[name].central:
+            stored["state"] = self.copies.state.copy()
         if np.isnan(stored["act"]).any():
             raise self._diverged(name)
         stored |= {field: value.cpu().numpy().reshape(b, n) for field, value in noted.items()}
@@ -168,9 +173,13 @@ class LaneCollector(BaseCollector):
         row["rew"] = copies.reward[:, own]
         if buffer.keep_next:
             row["obs_next"] = part.rows(copies.final_obs, copies.final_mask)
+            if buffer.central:
+                row["state_next"] = copies.final_state
         buffer.write(row, None if ended is None else ended[:, :, own], None if acted is None else acted[:, own])
         if ended is not None and not buffer.keep_next and ended[1][:, own].any():
             buffer.write_cut(ended[1][:, own], part.rows(copies.final_obs, copies.final_mask))
+            if isinstance(buffer, TeamBuffer):
+                buffer.write_state_cut(ended[1][:, own].any(1), copies.final_state)
 
     def _finish(self, over: npt.NDArray[np.bool_]) -> None:
         self.finished.returns.append(self._return[over])

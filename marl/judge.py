@@ -7,7 +7,7 @@ the learned policy, all others the reference; naive and reference are that agent
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tianshou.algorithm.algorithm_base import Policy
@@ -125,4 +125,6 @@ class Judge:
         plan = parts(self._sample, "group", learners=1)
         assert self._reference is not None
         seats = {n: scripted(self._sample, p, self._reference, self._seed) for n, p in plan.items()}
+        taught = next(p for p in self._plan.values() if p.lo <= plan[role].lo < p.hi)
+        plan[role] = replace(plan[role], ids=taught.ids, origin=taught.origin)
         return evaluate(self._make, plan, {**seats, role: policy}, self._episodes, self._seed)

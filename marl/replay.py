@@ -24,6 +24,9 @@ class LaneBuffer(ReplayBuffer):
     that the policy records (log-probability, value). `keep_next` stores the observation that each row led to.
     """
 
+    central = False
+    """Whether the global state is kept as well (`marl.joint`)."""
+
     def __init__(
         self, agents: int, copies: int, rows: int, width: int, action_width: int, *, fields: tuple[str, ...], keep_next: bool, seed: int
     ) -> None:

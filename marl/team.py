@@ -6,7 +6,7 @@ Tianshou's own multi-agent path pays only the last agent (tianshou#399, #1137); 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -30,6 +30,8 @@ class Part:
     """Agents lo .. hi - 1 that share one policy; `masked` where its observation rows end with the action mask.
 
     `learns` is false for agents that a script plays throughout a run.
+    `grid` [K, U] are the actions that the game offers to learners that choose from a finite set, None where it offers none.
+    `state_width` is S, the columns of the global state. With `ids`, rows say which of the agents from `origin` on they are of.
     """
 
     name: str
@@ -38,6 +40,10 @@ class Part:
     hi: int
     masked: bool
     learns: bool = True
+    grid: npt.NDArray[np.float64] | None = field(default=None, compare=False)
+    state_width: int = 0
+    ids: int = 0
+    origin: int = 0
 
     @property
     def n(self) -> int:
@@ -45,19 +51,41 @@ class Part:
         return self.hi - self.lo
 
     @property
+    def observed(self) -> int:
+        """Columns of an observation row that a network reads as numbers: the observation, then the one-hot identity where there is one."""
+        return self.group.width + self.ids
+
+    @property
     def width(self) -> int:
-        """Columns of an observation row: the observation, then the mask where there is one."""
-        return self.group.width + self.mask_width
+        """Columns of an observation row: those observed, then the mask where there is one."""
+        return self.observed + self.mask_width
 
     @property
     def mask_width(self) -> int:
         """Columns of the mask at the end of an observation row."""
         return self.group.mask_width if self.masked else 0
 
+    @property
+    def joins(self) -> bool:
+        """Whether a row has more than the observation, so that `rows` is a new array."""
+        return self.mask_width > 0 or self.ids > 0
+
+    def named(self) -> Part:
+        """The part with its agents' identities in their rows: for a policy whose agents differ though they share parameters."""
+        return replace(self, ids=self.n, origin=self.lo)
+
     def rows(self, obs: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-        """Observation rows [B, n, width] out of obs [B, A, O] and mask [B, A, M]: a view where there is no mask."""
+        """Observation rows [B, n, width] out of obs [B, A, O] and mask [B, A, M]: a view where nothing is joined to it."""
         own = obs[:, self.lo : self.hi, : self.group.width]
-        return np.concatenate([own, mask[:, self.lo : self.hi, : self.mask_width]], -1, dtype=np.float32) if self.mask_width else own
+        return self.joined(own, mask[:, self.lo : self.hi, : self.mask_width], self.lo) if self.joins else own
+
+    def joined(self, obs: npt.NDArray[Any], mask: npt.NDArray[Any], first: int) -> npt.NDArray[np.float32]:
+        """Rows [B, k, width] of the agents first .. first + k - 1, out of their obs [B, k, O] and mask [B, k, M]."""
+        pieces = [obs, mask]
+        if self.ids:
+            own = np.eye(self.ids)[first - self.origin : first - self.origin + obs.shape[1]]
+            pieces.insert(1, np.broadcast_to(own, (*obs.shape[:2], self.ids)))
+        return np.concatenate(pieces, -1, dtype=np.float32)
 
 
 def parts(copies: Copies, sharing: str, learners: int | None = None) -> dict[str, Part]:
@@ -71,6 +99,7 @@ def parts(copies: Copies, sharing: str, learners: int | None = None) -> dict[str
         raise UserError(f"sharing = {sharing!r}: legal are {', '.join(SHARING)}")
     cuts = [(g, g.lo, g.hi if learners is None else min(g.lo + learners, g.hi)) for g in groups]
     named: list[Part] = []
+    grids = _grids(copies)
     if sharing == "none":
         named = [Part(copies.agents[a], g, a, a + 1, copies.masked) for g, lo, hi in cuts for a in range(lo, hi)]
     elif sharing == "group" or len(groups) == 1:
@@ -83,7 +112,16 @@ def parts(copies: Copies, sharing: str, learners: int | None = None) -> dict[str
     else:
         named = [Part("all", groups[0], 0, copies.n_agents, copies.masked)]
     rivals = [Part(f"{g.name}_rivals", g, hi, g.hi, copies.masked, learns=False) for g, _, hi in cuts if hi < g.hi]
-    return {part.name: part for part in [*named, *rivals]}
+    width = copies.state.shape[1]
+    return {part.name: replace(part, grid=grids.get(part.group.name), state_width=width) for part in [*named, *rivals]}
+
+
+def _grids(copies: Copies) -> dict[str, npt.NDArray[np.float64]]:
+    """Role -> [K, U] actions, for the roles to which the game offers a grid."""
+    game = getattr(copies, "game", None)
+    if game is None or game.action_grid is None:
+        return {}
+    return {role: np.asarray(rows, np.float64) for role, rows in game.action_grid(getattr(copies, "params", None)).items()}
 
 
 def seen(rows: Any) -> Batch:
@@ -127,7 +165,7 @@ def random_baseline(part: Part) -> Baseline:
     def act(_: Any, obs: npt.NDArray[np.float32], generator: np.random.Generator) -> npt.NDArray[Any]:
         draws = generator.random((len(obs), len(columns)))
         actions = low + (high - low) * draws
-        begin = part.group.width
+        begin = part.observed
         for u, column in enumerate(columns):
             if isinstance(column, Column) and column.scale == "log":
                 actions[:, u] = low[u] * (high[u] / low[u]) ** draws[:, u]
@@ -233,6 +271,7 @@ def _state_of(learner: Any) -> dict[str, Any]:
         "schedulers": [s.state_dict() for s in learner.lr_schedulers],
         "alpha_optimiser": None if alpha is None else alpha.state_dict(),
         "return_moments": None if moments is None else [float(moments.mean), float(moments.var), float(moments.count)],
+        "counters": {name: getattr(learner, name) for name in getattr(learner, "COUNTERS", ())},
     }
 
 
@@ -252,3 +291,5 @@ def _load(learner: Any, saved: Mapping[str, Any]) -> None:
         learner.alpha._optim.load_state_dict(saved["alpha_optimiser"])
     if saved["return_moments"] is not None:
         learner.ret_rms.mean, learner.ret_rms.var, learner.ret_rms.count = saved["return_moments"]
+    for name, value in saved["counters"].items():
+        setattr(learner, name, value)

@@ -207,7 +207,10 @@ class Run:
         return {name: self.team.member(name) for name in self.team.plan}
 
     def _plan(self, copies: Copies) -> dict[str, Part]:
-        return parts(copies, self._sharing, None if self._rivals is None else 1)
+        plan = parts(copies, self._sharing, None if self._rivals is None else 1)
+        if not getattr(self.settings, "agent_id", False):
+            return plan
+        return {name: part if name.endswith("_rivals") else part.named() for name, part in plan.items()}
 
     def _frozen(self, plan: Mapping[str, Part]) -> dict[str, Policy]:
         """Policies of the parts that do not learn."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from marl.compiled import rule
 from marl.game import F8, RUNNING, TERMINATED, Column, Component, Game, Role, array, index, inf
 from marl.params import Params, derived, param
@@ -90,4 +92,5 @@ COMMONS = Game(
     metrics=METRICS,
     reward=REWARD,
     cost={"depletion": Column(0, inf, "units")},
+    action_grid=lambda p: {"harvester": np.linspace(0.0, 1.0, 5)[:, None]},
 )

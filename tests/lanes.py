@@ -21,6 +21,13 @@ from marl.team import Part, Team, parts
 SMALL: dict[str, dict[str, Any]] = {
     "ippo": {"hidden": [8], "rollout": 4},
     "isac": {"hidden": [8], "replay": 200, "warm_up": 0, "batch": 16},
+    "ia2c": {"hidden": [8], "rollout": 4},
+    "reinforce": {"hidden": [8], "rollout": 4},
+    "idqn": {"hidden": [8], "replay": 200, "warm_up": 0, "batch": 16},
+    "itd3": {"hidden": [8], "replay": 200, "warm_up": 0, "batch": 16},
+    "mappo": {"hidden": [8], "rollout": 4},
+    "vdn": {"hidden": [8], "replay": 200, "warm_up": 0, "batch": 16},
+    "qmix": {"hidden": [8], "replay": 200, "warm_up": 0, "batch": 16},
 }
 """Settings that differ from the defaults."""
 
@@ -80,7 +87,7 @@ def lanes(
     """A team of the algorithm of that name; parts named in `frozen` play those policies. Copies are at their beginning."""
     torch.manual_seed(seed)
     chosen = algorithms.settings_of(name)(**{**SMALL[name], **given})
-    plan = parts(copies, sharing)
+    plan = {n: p.named() if chosen.agent_id else p for n, p in parts(copies, sharing).items()}
     still = frozen or {}
     learners = {n: algorithms.load(name)(chosen, p, 100) for n, p in plan.items() if n not in still}
     team = Team(plan, learners, still, warm_up=getattr(chosen, "warm_up", 0))

@@ -21,6 +21,13 @@ from tests.commons import COMMONS
 SETTINGS: dict[str, dict[str, Any]] = {
     "ippo": {"rollout": 8, "return_scaling": True},
     "isac": {"rollout": 2, "replay": 2_000, "warm_up": 300, "batch": 64},
+    "ia2c": {"rollout": 8, "return_scaling": True},
+    "reinforce": {"rollout": 16},
+    "idqn": {"rollout": 2, "replay": 2_000, "warm_up": 300, "batch": 64, "target": 7, "epsilon_steps": 3_000, "dueling": True},
+    "itd3": {"rollout": 2, "replay": 2_000, "warm_up": 300, "batch": 64, "delay": 3},
+    "mappo": {"rollout": 8},
+    "vdn": {"rollout": 2, "replay": 2_000, "warm_up": 300, "batch": 32, "epsilon_steps": 3_000, "target": 3},
+    "qmix": {"rollout": 2, "replay": 2_000, "warm_up": 300, "batch": 32, "epsilon_steps": 3_000, "standardise": True},
 }
 """What differs from the defaults, so that normalisers, warm-up and a full ring are all passed within seconds."""
 

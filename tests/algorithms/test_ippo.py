@@ -13,8 +13,9 @@ from tianshou.algorithm import PPO
 from torch.distributions import Categorical, Normal
 
 from algorithms import settings
-from algorithms.ippo import IPPO, Rows
+from algorithms.ippo import IPPO
 from algorithms.networks import Columns, Product
+from algorithms.onpolicy import Rows
 from marl.replay import LaneBuffer
 from marl.team import Part, seen
 from marl.vector import VectorGame

@@ -1,0 +1,105 @@
+"""Choosing from a finite set of actions by their values: the set, its network and the epsilon-greedy policy.
+
+The set is a part's Discrete column, or the rows of the game's action grid where its columns are others. A raw action row
+is [choice]. Of several Discrete columns under a mask, a row of the grid is legal where all its choices are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from gymnasium import spaces
+from tianshou.algorithm.modelfree.dqn import DiscreteQLearningPolicy
+from torch import Tensor, nn
+
+from algorithms import settings
+from algorithms.networks import ILLEGAL, Dueling, mlp
+from marl.game import Discrete
+from marl.team import LightPolicy, Part, seen
+
+
+class Choices:
+    """K actions in the units of the action table, `actions` [K, U], and which columns of the mask each needs, `needs` [K, D]."""
+
+    def __init__(self, part: Part) -> None:
+        columns = list(part.group.action.values())
+        if part.grid is not None and not (len(columns) == 1 and isinstance(columns[0], Discrete)):
+            self.actions = part.grid
+        else:
+            self.actions = np.arange(columns[0].k, dtype=np.float64)[:, None]  # type: ignore[union-attr]
+        discrete = [(u, c.k) for u, c in enumerate(columns) if isinstance(c, Discrete)] if part.masked else []
+        starts = np.cumsum([0, *(k for _, k in discrete)])
+        self.needs = torch.tensor([[int(row[u]) + int(start) for (u, _), start in zip(discrete, starts)] for row in self.actions])
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+
+class ValueNet(nn.Module):
+    """Rows [N, width] -> (values [N, K], state), an illegal choice at `ILLEGAL`."""
+
+    needs: Tensor
+
+    def __init__(self, part: Part, choices: Choices, s: settings.Settings, dueling: bool = False) -> None:
+        super().__init__()
+        self.observed, self.masked = part.observed, part.mask_width > 0
+        self.register_buffer("needs", choices.needs, persistent=False)
+        shape = part.observed, len(choices), s.hidden, s.activation
+        self.net = Dueling(*shape) if dueling else mlp(*shape, 1.0)
+
+    def legal(self, rows: Tensor) -> Tensor:
+        """[N, K]."""
+        return (rows[:, self.observed :] > 0.5)[:, self.needs].all(-1)
+
+    def forward(self, obs: Any, state: Any = None, info: Any = None) -> tuple[Tensor, Any]:
+        """(values [N, K], state)."""
+        rows = torch.as_tensor(obs)
+        if not self.masked:
+            return self.net(rows), state
+        return self.net(rows[:, : self.observed]).masked_fill(~self.legal(rows), ILLEGAL), state
+
+
+class GreedyPolicy(LightPolicy, DiscreteQLearningPolicy):
+    """The choice of the highest value; within a training step a random legal one with probability epsilon.
+
+    epsilon falls linearly over `epsilon_steps` env steps. `acted` counts the rows that explored, n of them an env step; it is
+    saved with the networks, so that a resumed run explores as the whole one.
+    """
+
+    acted: Tensor
+
+    def __init__(self, part: Part, s: settings.Exploring, dueling: bool = False) -> None:
+        self.row_width, self.choices = 1, Choices(part)
+        super().__init__(model=ValueNet(part, self.choices, s, dueling), action_space=spaces.Discrete(len(self.choices)))
+        self._first, self._last, self._rows = s.epsilon, s.epsilon_end, s.epsilon_steps * part.n
+        self.register_buffer("acted", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def epsilon(self) -> float:
+        """Probability of a random choice now."""
+        return self._first + (self._last - self._first) * min(1.0, int(self.acted) / self._rows)
+
+    def forward(self, batch: Any, state: Any = None, model: nn.Module | None = None, **_: Any) -> Any:
+        """Batch(logits [N, K], act [N]), by `model` (the target network, say) or the one that learns."""
+        values, state = (self.model if model is None else model)(batch.obs)
+        act = values.argmax(1)
+        if self.is_within_training_step:
+            explore = torch.rand(len(act), device=act.device) < self.epsilon
+            act = torch.where(explore, self.random_action(torch.as_tensor(batch.obs)), act)
+        out = seen(batch.obs)
+        out.__dict__.update(logits=values, act=act, state=state)
+        return out
+
+    def random_action(self, obs: Tensor) -> Tensor:
+        """Uniform over the legal choices, [N]; counted in `acted`."""
+        self.acted += len(obs)
+        if not self.model.masked:
+            return torch.randint(len(self.choices), (len(obs),), device=obs.device)
+        return torch.multinomial(self.model.legal(obs).float(), 1).squeeze(1)
+
+    def map_action(self, act: Any) -> npt.NDArray[np.float64]:
+        """Choices [N] -> the units of the action table [N, U]."""
+        return self.choices.actions[np.asarray(self._action_to_numpy(act), np.int64).reshape(-1)]

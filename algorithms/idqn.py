@@ -1,0 +1,68 @@
+"""Independent DQN: Tianshou's DQN on lanes, its loss unchanged.
+
+J = E[(y - Q(o, a))^2] (or Huber's loss),  y = sum_{i < n} gamma^i r_{t+i} + gamma^n Q'(o_{t+n}, a*),  a* = argmax_a Q(o_{t+n}, a)
+under double Q-learning (van Hasselt, Guez and Silver 2016) and argmax_a Q' without (Mnih et al. 2015); Q' is set to Q every
+`target` updates. Q may have a dueling head (Wang et al. 2016). A choice that the mask forbids is never explored, taken or
+bootstrapped from. Rows [N, width], Q [N, K], a, y [N]: every agent learns from its own observation and reward alone
+(IQL, Tan 1993). Preprocessing is overridden for tensors and for targets without exploration.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from tianshou.algorithm import DQN
+from tianshou.utils.torch_utils import policy_within_training_step
+from torch import Tensor
+
+from algorithms import check_serves, settings
+from algorithms.choices import GreedyPolicy
+from algorithms.onpolicy import adam
+from marl.team import Part, seen
+
+
+class IDQN(DQN[GreedyPolicy]):
+    """DQN for one part of the agents. `updates` is the number of updates in the run."""
+
+    Settings = settings.IDQN
+    FIELDS: tuple[str, ...] = ()
+    COUNTERS = ("_iter",)
+
+    def __init__(self, s: settings.IDQN, part: Part, updates: int) -> None:
+        s.check()
+        check_serves("idqn", part.name, part.group.action, part.grid)
+        super().__init__(
+            policy=GreedyPolicy(part, s, s.dueling),
+            optim=adam(s.lr, s.anneal, updates),
+            gamma=s.gamma,
+            n_step_return_horizon=s.n_step,
+            target_update_freq=s.target,
+            is_double=s.double,
+            huber_loss_delta=s.huber,
+        )
+
+    def record(self, rows: Tensor, out: Any) -> dict[str, Tensor]:
+        """Nothing: the update needs only the row."""
+        return {}
+
+    def _here(self, array: Any) -> Tensor:
+        return torch.from_numpy(array).to(self.policy.acted.device)
+
+    def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
+        """n-step targets by Tianshou, on tensors."""
+        with policy_within_training_step(self.policy, enabled=False):
+            batch = super()._preprocess_batch(batch, buffer, indices)
+        batch.__dict__.update(obs=self._here(batch.obs), act=self._here(batch.act[:, 0]).long())
+        return batch
+
+    def _target_q(self, buffer: Any, indices: Any) -> Tensor:
+        following = seen(self._here(buffer.obs_next[indices]))
+        values: Tensor = self.policy(following, model=self.model_old).logits
+        if not self.is_double:
+            return values.max(1).values
+        return values.gather(1, self.policy(following).act.unsqueeze(1)).squeeze(1)
+
+    def _update_with_batch(self, batch: Any) -> Any:
+        with policy_within_training_step(self.policy, enabled=False):
+            return super()._update_with_batch(batch)

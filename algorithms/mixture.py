@@ -1,0 +1,87 @@
+"""What VDN and QMIX share: a value for every member, a mixer that makes the team's of them, one error on the team's reward.
+
+J = E[(y - M(q, s))^2],  q_i = Q(o_i, a_i),  y = r + gamma M'(q', s'),  q'_i = Q'(o'_i, argmax_a Q(o'_i, a))
+under double Q-learning (van Hasselt, Guez and Silver 2016), max_a Q' without. Team rows: o [n, N, width], a, q [n, N],
+s [N, S], r, y [N]. A member that has left adds 0; choices that the mask forbids are not bootstrapped from.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from tianshou.algorithm.algorithm_base import LaggedNetworkPolyakUpdateAlgorithmMixin, OffPolicyAlgorithm
+from tianshou.algorithm.modelfree.reinforce import SimpleLossTrainingStats
+from tianshou.utils import RunningMeanStd
+from torch import Tensor, nn
+
+from algorithms import check_serves, settings
+from algorithms.choices import GreedyPolicy
+from algorithms.onpolicy import adam
+from marl.team import Part
+
+
+class Mixture(OffPolicyAlgorithm[GreedyPolicy], LaggedNetworkPolyakUpdateAlgorithmMixin):
+    """Q-learning of a team's value through `mixer` (values [n, N], state [N, S]) -> [N], for one part of the agents."""
+
+    FIELDS: tuple[str, ...] = ()
+    COUNTERS = ("_iter",)
+    CENTRAL = True
+
+    def __init__(self, name: str, s: settings.VDN, part: Part, updates: int, mixer: nn.Module) -> None:
+        s.check()
+        check_serves(name, part.name, part.group.action, part.grid)
+        super().__init__(policy=GreedyPolicy(part, s))
+        LaggedNetworkPolyakUpdateAlgorithmMixin.__init__(self, s.tau)
+        self.s, self.mixer = s, mixer
+        self.model_old, self.mixer_old = self._add_lagged_network(self.policy.model), self._add_lagged_network(mixer)
+        learning = nn.ModuleList([self.policy.model, mixer])
+        self.optim = self._create_optimizer(learning, adam(s.lr, s.anneal, updates), max_grad_norm=s.gradient_norm)
+        self.ret_rms = RunningMeanStd()
+        self._iter = 0
+
+    def record(self, rows: Tensor, out: Any) -> dict[str, Tensor]:
+        """Nothing: the update needs only the row."""
+        return {}
+
+    def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
+        """Tensors, the team's reward and whether the team goes on."""
+        reward = buffer.paid(self.s.reward, indices)
+        if self.s.standardise:
+            self.ret_rms.update(reward)
+            reward = self.ret_rms.norm(reward)
+        here = self.policy.acted.device
+        fields = {name: torch.from_numpy(batch.__dict__[name]).to(here) for name in ("obs", "obs_next", "state", "state_next")}
+        alive = batch.alive
+        batch.__dict__.update(
+            fields,
+            act=torch.from_numpy(batch.act).to(here).long(),
+            alive=torch.from_numpy(alive).to(here),
+            alive_next=torch.from_numpy(alive & ~batch.terminated).to(here),
+            reward=torch.as_tensor(reward, dtype=torch.float32, device=here),
+            goes_on=torch.from_numpy(~buffer.over(indices)).to(here),
+        )
+        return batch
+
+    def _values(self, model: nn.Module, rows: Tensor) -> Tensor:
+        """[n, N, K] of rows [n, N, width]."""
+        values: Tensor = model(rows.flatten(0, 1))[0]
+        return values.view(*rows.shape[:2], -1)
+
+    def _targets(self, batch: Any) -> Tensor:
+        """y [N]."""
+        with torch.no_grad():
+            old = self._values(self.model_old, batch.obs_next)
+            chosen = (self._values(self.policy.model, batch.obs_next) if self.s.double else old).argmax(2, keepdim=True)
+            following = old.gather(2, chosen).squeeze(2) * batch.alive_next
+            y: Tensor = batch.reward + self.s.gamma * batch.goes_on * self.mixer_old(following, batch.state_next)
+            return y
+
+    def _update_with_batch(self, batch: Any) -> SimpleLossTrainingStats:
+        taken = self._values(self.policy.model, batch.obs).gather(2, batch.act).squeeze(2) * batch.alive
+        loss = (self._targets(batch) - self.mixer(taken, batch.state)).square().mean()
+        self.optim.step(loss)
+        self._iter += 1
+        if self._iter % self.s.target == 0:
+            self._update_lagged_network_weights()
+        return SimpleLossTrainingStats(loss=loss.item())

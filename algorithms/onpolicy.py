@@ -1,0 +1,139 @@
+"""What algorithms share that learn from whole rollouts: the policy, minibatches, and returns from one pass of the critic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from tianshou.algorithm.modelfree.reinforce import ProbabilisticActorPolicy
+from tianshou.algorithm.optim import AdamOptimizerFactory, LRSchedulerFactory
+from tianshou.data import Batch
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+
+from algorithms.networks import Actor
+from marl.replay import LaneBuffer
+from marl.team import LightPolicy
+
+PIECE = 8_192
+"""Rows of one forward of the critic over a rollout."""
+
+
+class LinearDecay(LRSchedulerFactory):
+    """Learning rate falling linearly to 0 over a number of updates."""
+
+    def __init__(self, updates: int) -> None:
+        self._updates = max(updates, 1)
+
+    def create_scheduler(self, optim: torch.optim.Optimizer) -> LambdaLR:
+        return LambdaLR(optim, lambda k: max(0.0, 1.0 - k / self._updates))
+
+
+def adam(lr: float, anneal: bool, updates: int) -> AdamOptimizerFactory:
+    """Adam (Kingma and Ba 2015), annealed or not."""
+    factory = AdamOptimizerFactory(lr=lr, eps=1e-5)
+    return factory.with_lr_scheduler_factory(LinearDecay(updates)) if anneal else factory
+
+
+class ActorPolicy(LightPolicy, ProbabilisticActorPolicy):
+    """Tianshou's actor policy over action rows; explores within a training step and takes the mode outside."""
+
+    def __init__(self, actor: Actor) -> None:
+        self.row_width = actor.columns.count
+        super().__init__(
+            actor=actor,
+            dist_fn=actor.distribution,
+            deterministic_eval=True,
+            action_space=spaces.Box(-1.0, 1.0, (actor.columns.count,), np.float32),
+            action_scaling=False,
+            action_bound_method=None,
+        )
+
+    def forward(self, batch: Any, state: Any = None, **_: Any) -> Any:
+        """Batch(logits, act, state, dist), as its parent's, without parsing what is no array."""
+        logits, state = self.actor(batch.obs, state=state, info=batch.info)
+        dist = self.dist_fn(logits)
+        act = dist.sample() if self.is_within_training_step else dist.mode
+        return Rows.of(logits=logits, act=act, dist=dist)
+
+    def map_action(self, act: Any) -> Any:
+        """Raw rows -> the units of the action table."""
+        return self.actor.columns.to_units(self._action_to_numpy(act))
+
+
+class Rows(Batch):
+    """A batch of flat tensors that splits by torch indices: no nested batch a minibatch."""
+
+    @classmethod
+    def of(cls, **tensors: Tensor) -> Rows:
+        """Rows that share the tensors."""
+        rows = cls.__new__(cls)
+        rows.__dict__.update(tensors, info=None)
+        return rows
+
+    def __len__(self) -> int:
+        return len(self.__dict__["obs"])
+
+    def split(self, size: int, shuffle: bool = True, merge_last: bool = False) -> Iterator[Rows]:
+        """Minibatches of `size` rows; the remainder joins the last one with `merge_last`."""
+        n = len(self)
+        size = n if size == -1 else min(size, n)
+        order = torch.randperm(n) if shuffle else torch.arange(n)
+        count = max(n // size, 1) if merge_last else -(-n // size)
+        for i in range(count):
+            chosen = order[i * size :] if i == count - 1 else order[i * size : (i + 1) * size]
+            yield Rows.of(**{k: v[chosen] for k, v in self.__dict__.items() if v is not None})
+
+
+class Rollouts:
+    """Put before one of Tianshou's actor-critics: its returns and advantages from one pass of the critic over the lanes.
+
+    The pass gives V(o), and V(o') by looking one row ahead, where Tianshou's own preprocessing takes a pass for each.
+    """
+
+    policy: Any
+    critic: Any
+    ret_rms: Any
+    return_scaling: bool
+    compute_episodic_return: Any
+    gamma: float
+    gae_lambda: float
+    _eps: float
+
+    def _recorded(self, buffer: LaneBuffer) -> dict[str, Any]:
+        """Further fields of the batch, from what was recorded in collection."""
+        return {}
+
+    def _values(self, obs: Any) -> np.ndarray[Any, Any]:
+        """V of observation rows [N, width] -> [N], in pieces that stay in the processor's cache."""
+        with torch.no_grad():
+            return torch.cat([self.critic(piece).squeeze(1) for piece in self._here(obs).split(PIECE)]).cpu().numpy()
+
+    def _next_values(self, buffer: LaneBuffer, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """V of what follows each row: the next row's, the tail's for the last, the final observation's where truncated."""
+        following = np.empty_like(value)
+        following[:, :-1] = value[:, 1:]
+        following[:, -1] = self._values(buffer.tail)
+        for index, final in buffer.cuts:
+            following.reshape(-1)[index] = self._values(final)
+        return following.reshape(-1)
+
+    def _here(self, array: Any) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(self.policy.actor.log_std.device)
+
+    def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
+        """Returns and advantages by Tianshou's GAE from one pass of the critic; rows of agents that had left are dropped."""
+        lanes = self._values(batch.obs).reshape(-1, buffer.rows)
+        scale = float(np.sqrt(self.ret_rms.var + self._eps)) if self.return_scaling else 1.0
+        value, following = lanes.reshape(-1) * scale, self._next_values(buffer, lanes) * scale
+        returns, advantages = self.compute_episodic_return(
+            batch, buffer, indices, following, value, gamma=self.gamma, gae_lambda=self.gae_lambda
+        )
+        kept = slice(None) if buffer.alive.all() else np.flatnonzero(buffer.alive)
+        if self.return_scaling:
+            self.ret_rms.update(returns[kept])
+        fields = {"obs": batch.obs, "act": batch.act, "adv": advantages, "returns": returns / scale, **self._recorded(buffer)}
+        return Rows.of(**{k: self._here(v[kept]) for k, v in fields.items()})

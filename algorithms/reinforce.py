@@ -1,0 +1,51 @@
+"""REINFORCE: Tianshou's on lanes, its loss unchanged.
+
+L = -E[log pi(a|o) G],  G_t = sum_{i >= t} gamma^(i-t) r_i to the end of the episode (Williams 1992). Rows [N, width], G and
+log pi [N]. There is no critic: with `standardise` (Tianshou's default is off) G is shifted and scaled by the running moments
+of the returns, and what an unfinished episode has still to give is taken to be their mean; without, it is taken to be 0,
+so that `rollout` had better be a whole number of episodes. Only `_preprocess_batch` is overridden: rows become tensors.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from tianshou.algorithm import Reinforce
+from torch import Tensor
+
+from algorithms import settings
+from algorithms.networks import Actor
+from algorithms.onpolicy import ActorPolicy, Rows, adam
+from marl.team import Part
+
+
+class REINFORCE(Reinforce):
+    """REINFORCE for one part of the agents. `updates` is the number of rollouts in the run."""
+
+    Settings = settings.Reinforce
+    FIELDS: tuple[str, ...] = ()
+    minibatches = 1
+
+    def __init__(self, s: settings.Reinforce, part: Part, updates: int) -> None:
+        s.check()
+        super().__init__(
+            policy=ActorPolicy(Actor(part, s.hidden, s.activation, s.log_std)),
+            gamma=s.gamma,
+            return_standardization=s.standardise,
+            optim=adam(s.lr, s.anneal, updates),
+        )
+        self.ret_rms = self.discounted_return_computation.ret_rms
+
+    def record(self, rows: Tensor, out: Any) -> dict[str, Tensor]:
+        """Nothing: the update computes log pi(a|o) itself, with its gradient."""
+        return {}
+
+    def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
+        """Tianshou's discounted returns; rows of agents that had left are dropped."""
+        batch = super()._preprocess_batch(batch, buffer, indices)
+        kept = slice(None) if buffer.alive.all() else np.flatnonzero(buffer.alive)
+        device = self.policy.actor.log_std.device
+        fields = {"obs": batch.obs, "act": batch.act, "returns": batch.returns}
+        return Rows.of(**{k: torch.from_numpy(np.ascontiguousarray(v[kept], np.float32)).to(device) for k, v in fields.items()})

@@ -1,0 +1,126 @@
+"""TeamBuffer: lanes seen as team rows, what all agents of a part saw and did in one tick of one copy, with the global state.
+
+A team row has flat index b * T + t. Its lanes are views of the same storage: [n, B * T, ...], agent by agent. The team is
+over where no member goes on; what a member's row holds after it left is neither paid nor learned from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tianshou.data import Batch
+
+from marl.replay import Array, LaneBuffer
+
+
+@dataclass(frozen=True)
+class Joint:
+    """A rollout's team rows as Tianshou's return estimator asks for them: each [B * T]."""
+
+    rew: Array
+    terminated: Array
+    truncated: Array
+    rows: int
+
+    def unfinished_index(self) -> npt.NDArray[np.intp]:
+        """The newest row of every copy."""
+        return np.arange(self.rows - 1, len(self.rew), self.rows)
+
+
+class TeamBuffer(LaneBuffer):
+    """A LaneBuffer that also keeps the global state of every tick: `state` [B, T, S], and with `keep_next` what it led to."""
+
+    central = True
+
+    def __init__(self, agents: int, copies: int, rows: int, width: int, action_width: int, *, state_width: int, **how: Any) -> None:
+        super().__init__(agents, copies, rows, width, action_width, **how)
+        shape = (copies, rows, state_width)
+        self.state = np.zeros(shape, np.float32)
+        self.state_next = np.zeros(shape if self.keep_next else (0, 0, 0), np.float32)
+        self.state_tail = np.zeros((copies, state_width), np.float32)
+
+    def reset(self, keep_statistics: bool = False) -> None:
+        """Forget all rows."""
+        super().reset(keep_statistics)
+        self.state_cuts: list[tuple[Array, Array]] = []
+
+    def write(self, values: Mapping[str, Array], ended: Array | None, living: Array | None) -> None:
+        """As a LaneBuffer, with state [B, S] among the values, and state_next where `keep_next`."""
+        own = dict(values)
+        self.state[:, self._at] = own.pop("state")
+        if self.keep_next:
+            self.state_next[:, self._at] = own.pop("state_next")
+        super().write(own, ended, living)
+
+    def write_state_cut(self, cut: Array, final_state: Array) -> None:
+        """Final states [B, S] of the copies marked in cut [B], which the last row truncated."""
+        copies = np.flatnonzero(cut)
+        self.state_cuts.append((copies * self.rows + (self._at - 1) % self.rows, final_state[copies]))
+
+    def write_state_tail(self, state: Array) -> None:
+        """The state [B, S] that follows the last row."""
+        self.state_tail[:] = state
+
+    def lanes(self, name: str) -> Array:
+        """A field as [n, B * T, ...]: a view."""
+        values = self._lanes[name]
+        return values.reshape(values.shape[0], -1, *values.shape[3:])
+
+    @property
+    def anybody(self) -> Array:
+        """Team rows in which a member acted, [B * T]."""
+        found: Array = np.any(self.lanes("alive"), axis=0)
+        return found
+
+    def paid(self, convention: str, index: Any = slice(None)) -> Array:
+        """Reward of the team in the rows `index`, [N]: the sum or the mean over all n members of what those who acted were paid."""
+        total: Array = np.where(self.lanes("alive")[:, index], self.lanes("rew")[:, index], 0.0).sum(0, dtype=np.float32)
+        return total / np.float32(self.agents) if convention == "team_mean" else total
+
+    def over(self, index: Any = slice(None)) -> Array:
+        """Team rows after which no member goes on, [N]."""
+        found: Array = np.all(self.lanes("terminated")[:, index], axis=0)
+        return found
+
+    def joint(self, convention: str) -> Joint:
+        """The rollout as team rows."""
+        terminated = self.over()
+        return Joint(self.paid(convention), terminated, self.lanes("truncated").any(0) & ~terminated, self.rows)
+
+    def sample(self, batch_size: int | None) -> tuple[Any, npt.NDArray[np.intp]]:
+        """From a replay, `batch_size` uniform team rows in which a member acted: lanes [n, N, ...], state [N, S]. Else as a LaneBuffer."""
+        if not self.keep_next or not batch_size:
+            return super().sample(batch_size)
+        index = self._draw_rows(batch_size)
+        alive = self.lanes("alive")
+        while not self._all_alive:
+            dead = np.flatnonzero(~alive[:, index].any(0))
+            if not len(dead):
+                break
+            index[dead] = self._draw_rows(len(dead))
+        rows = Batch.__new__(Batch)
+        lanes = {name: self.lanes(name)[:, index] for name in ("obs", "act", "rew", "terminated", "obs_next", "alive")}
+        flat = self.copies * self.rows
+        states = {"state": self.state.reshape(flat, -1)[index], "state_next": self.state_next.reshape(flat, -1)[index]}
+        rows.__dict__.update(lanes, **states, info=Batch())
+        return rows, index
+
+    def _draw_rows(self, count: int) -> Array:
+        flat = self._random_state.randint(0, self.copies * self._filled, count)
+        return flat // self._filled * self.rows + flat % self._filled
+
+    def state_dict(self) -> dict[str, Any]:
+        """As a LaneBuffer's, with the states of its filled rows."""
+        states = {"state": self.state[:, : self._filled].copy(), "state_next": self.state_next[:, : self._filled].copy()}
+        return super().state_dict() | {"states": states}
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Continue where `state_dict` was taken."""
+        super().load_state_dict(saved)
+        self.state[:, : self._filled] = saved["states"]["state"]
+        if self.keep_next:
+            self.state_next[:, : self._filled] = saved["states"]["state_next"]
