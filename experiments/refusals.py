@@ -69,7 +69,7 @@ def _key(error: Any) -> UserError:
     """A key that does not exist, is not given, or has a value of the wrong type."""
     key, owner = str(error.full_key), error.object_type
     said, value = str(error).splitlines()[0], VALUE.search(error.msg or "")
-    given = f"{key} = {value['value']!r}" if value else f"{key}: {said}"
+    given = f"{key} = {value['value']!r}" if value else f"{key} = null" if "is not Optional" in said else f"{key}: {said}"
     if not is_dataclass(owner):
         inner = [WANTED[a] for a in get_args(error.ref_type) if a in WANTED]
         return UserError(f"{given}: legal is {inner[-1]}" if inner else given)

@@ -233,7 +233,7 @@ class Team(Algorithm):
         if set(saved) != set(self.learners):
             raise UserError(f"saved team has parts {sorted(saved)}: expected {sorted(self.learners)}")
         for name, learner in self.learners.items():
-            _restore(learner, saved[name])
+            _restore(learner, saved[name], name)
 
 
 def _state_of(learner: Any) -> dict[str, Any]:
@@ -247,7 +247,15 @@ def _state_of(learner: Any) -> dict[str, Any]:
     }
 
 
-def _restore(learner: Any, saved: Mapping[str, Any]) -> None:
+def _restore(learner: Any, saved: Mapping[str, Any], name: str) -> None:
+    try:
+        _load(learner, saved)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"saved team, part {name!r} does not fit these settings of the algorithm: {reason}") from error
+
+
+def _load(learner: Any, saved: Mapping[str, Any]) -> None:
     learner.load_state_dict(dict(saved["tianshou"]))
     for scheduler, state in zip(learner.lr_schedulers, saved["schedulers"], strict=True):
         scheduler.load_state_dict(state)
