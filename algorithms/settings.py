@@ -75,4 +75,12 @@ class ISAC(Settings):
     warm_up: int = setting(1_000, 0, 100_000_000, "rows collected at random before the first update")
     n_step: int = setting(1, 1, 1_000, "steps of reward before bootstrapping")
     alpha: float | None = setting(None, 0.0, 1_000.0, "temperature; none: learned toward the target entropy")
-    target_entropy: float | None = setting(None, -1e6, 1e6, "nats; none: -1 a continuous column, .5 log k a discrete one")
+    target_entropy: float | None = setting(
+        None, -1e6, 1e6, "nats; none: -1 a continuous column, .5 log of its legal choices a discrete one"
+    )
+
+    def check(self) -> None:
+        """As its parent's; a replay below the warm-up would never be learned from."""
+        super().check()
+        if self.warm_up > self.replay:
+            raise UserError(f"algorithm.warm_up = {self.warm_up} rows: legal range is [0, {self.replay}], algorithm.replay")

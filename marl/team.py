@@ -27,13 +27,17 @@ SHARING = ("all", "group", "none")
 
 @dataclass(frozen=True)
 class Part:
-    """Agents lo .. hi - 1 that share one policy; `masked` where its observation rows end with the action mask."""
+    """Agents lo .. hi - 1 that share one policy; `masked` where its observation rows end with the action mask.
+
+    `learns` is false for agents that a script plays throughout a run.
+    """
 
     name: str
     group: Group
     lo: int
     hi: int
     masked: bool
+    learns: bool = True
 
     @property
     def n(self) -> int:
@@ -78,7 +82,7 @@ def parts(copies: Copies, sharing: str, learners: int | None = None) -> dict[str
         )
     else:
         named = [Part("all", groups[0], 0, copies.n_agents, copies.masked)]
-    rivals = [Part(f"{g.name}_rivals", g, hi, g.hi, copies.masked) for g, _, hi in cuts if hi < g.hi]
+    rivals = [Part(f"{g.name}_rivals", g, hi, g.hi, copies.masked, learns=False) for g, _, hi in cuts if hi < g.hi]
     return {part.name: part for part in [*named, *rivals]}
 
 
@@ -129,6 +133,7 @@ def random_baseline(part: Part) -> Baseline:
                 actions[:, u] = low[u] * (high[u] / low[u]) ** draws[:, u]
             if isinstance(column, Discrete):
                 legal = obs[:, begin : begin + column.k] if part.masked else np.ones((len(obs), column.k))
+                legal = legal + (legal.sum(1, keepdims=True) == 0)  # an agent that left may have no legal choice
                 edges = np.cumsum(legal / legal.sum(1, keepdims=True), 1)
                 actions[:, u] = np.minimum((draws[:, u : u + 1] >= edges).sum(1), column.k - 1)
                 begin += column.k
@@ -217,7 +222,7 @@ class Team(Algorithm):
         if set(saved) != set(self.learners):
             raise UserError(f"saved team has parts {sorted(saved)}: expected {sorted(self.learners)}")
         for name, learner in self.learners.items():
-            _restore(learner, saved[name])
+            _restore(learner, saved[name], name)
 
 
 def _state_of(learner: Any) -> dict[str, Any]:
@@ -231,7 +236,15 @@ def _state_of(learner: Any) -> dict[str, Any]:
     }
 
 
-def _restore(learner: Any, saved: Mapping[str, Any]) -> None:
+def _restore(learner: Any, saved: Mapping[str, Any], name: str) -> None:
+    try:
+        _load(learner, saved)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"saved team, part {name!r} does not fit these settings of the algorithm: {reason}") from error
+
+
+def _load(learner: Any, saved: Mapping[str, Any]) -> None:
     learner.load_state_dict(dict(saved["tianshou"]))
     for scheduler, state in zip(learner.lr_schedulers, saved["schedulers"], strict=True):
         scheduler.load_state_dict(state)
