@@ -5,6 +5,9 @@ q = exp((quality - x) / mu) / (sum over firms of exp((quality - x) / mu) + exp(o
 Prices are `m` equal steps from below the one-shot equilibrium to above the monopoly price, by a share `margin` of what lies
 between them. Firms see all prices of the last tick. The game goes on, so that the horizon truncates.
 
+The metric `collusion` is the index of the paper, for firms that all learn. The score is another thing, one firm against others at
+the monopoly price: whoever undercuts them scores above 1.
+
 Both prices are roots: equilibrium x = cost + mu / (1 - q), joint monopoly x = cost + mu / (1 - firms q), q that of equal prices x.
 """
 
