@@ -4,8 +4,9 @@ J_Q = E[(Q(o, a) - r - gamma (min_i Q_i'(o', a') - alpha log pi(a'|o')))^2],  J_
 (Haarnoja et al. 2018), with alpha learned toward a target entropy (arXiv 1812.05905). An action row is the tanh of a
 normal for each continuous column, then a one-hot segment for each Discrete column, drawn by the Gumbel-max trick with
 the straight-through gradient of its softmax (Jang, Gu and Poole 2017), so that hybrid rows are reparameterised as a
-whole; log pi is the sum over the columns. Where the action is a single Discrete column the expectation over its choices
-is exact and Tianshou's DiscreteSAC (Christodoulou 2019) is used instead.
+whole; log pi is the sum over the columns, where a Discrete column stands with its expectation sum_k p_k log p_k: that of a
+drawn choice has the same mean, but a gradient of mean 0. Where the action is a single Discrete column the expectation
+over its choices is exact in all terms and Tianshou's DiscreteSAC (Christodoulou 2019) is used instead.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class SoftPolicy(LightPolicy, SACPolicy):
         super().__init__(actor=actor, action_scaling=False, action_space=spaces.Box(-1.0, 1.0, (self.row_width,), np.float32))
 
     def forward(self, batch: Any, state: Any = None, **_: Any) -> Any:
-        """Batch(act [N, row], log_prob [N, 1]); the mode outside a training step."""
+        """Batch(act [N, row], log_prob [N, 1]: of the drawn continuous columns, expected over discrete ones); the mode outside training."""
         free, columns = self.actor.free, self.actor.columns
         out, state = self.actor(batch.obs, state)
         mean, log_std, *logits = out.split([free, free, *columns.choices], -1)
@@ -74,18 +75,18 @@ class SoftPolicy(LightPolicy, SACPolicy):
         log_prob = (-0.5 * z.square() - log_std - HALF_LOG_TWO_PI - correction).sum(-1, keepdim=True)
         segments = [squashed]
         for l in logits:
-            segment, chosen = self._choose(torch.log_softmax(l, -1))
-            segments.append(segment)
-            log_prob = log_prob + chosen
+            log_probs = torch.log_softmax(l, -1)
+            segments.append(self._choose(log_probs))
+            log_prob = log_prob + (log_probs.exp() * log_probs).sum(-1, keepdim=True)
         row = torch.cat(segments, -1) if logits else squashed
         return Batch(act=row, log_prob=log_prob, state=state)
 
-    def _choose(self, log_probs: Tensor) -> tuple[Tensor, Tensor]:
-        """(one-hot [N, k] with the softmax's gradient, log-probability [N, 1])."""
+    def _choose(self, log_probs: Tensor) -> Tensor:
+        """One-hot [N, k] with the softmax's gradient."""
         noise = -torch.log(-torch.log(torch.rand_like(log_probs).clamp(1e-20, 1.0 - 1e-7))) if self.is_within_training_step else 0.0
         soft = torch.softmax(log_probs + noise, -1)
         hard = functional.one_hot(soft.argmax(-1), soft.shape[1]).to(soft.dtype)
-        return hard + soft - soft.detach(), (log_probs * hard).sum(-1, keepdim=True)
+        return hard + soft - soft.detach()
 
     def map_action(self, act: Any) -> Any:
         """Rows -> the units of the action table."""
@@ -101,10 +102,10 @@ class SoftPolicy(LightPolicy, SACPolicy):
     def random_action(self, obs: Tensor) -> Tensor:
         """Uniform rows, over the legal choices: what is collected before the first update."""
         free, columns = self.actor.free, self.actor.columns
-        segments = [2.0 * torch.rand(len(obs), free) - 1.0]
-        legal = obs[:, self.actor._observed :] if self.actor._masked else torch.ones(len(obs), sum(columns.choices))
+        segments = [2.0 * torch.rand(len(obs), free, device=obs.device) - 1.0]
+        legal = obs[:, self.actor._observed :] if self.actor._masked else obs.new_ones(len(obs), sum(columns.choices))
         for weights in legal.split(columns.choices, -1) if columns.choices else ():
-            segments.append(functional.one_hot(torch.multinomial(weights, 1).squeeze(1), weights.shape[1]).float())
+            segments.append(functional.one_hot(_any_of(weights), weights.shape[1]).float())
         return torch.cat(segments, -1)
 
 
@@ -122,7 +123,32 @@ class ChoicePolicy(LightPolicy, DiscreteSACPolicy):
     def random_action(self, obs: Tensor) -> Tensor:
         """Uniform over the legal choices, [N]."""
         k = self.actor.columns.choices[0]
-        return torch.multinomial(obs[:, self.actor._observed :] if self.actor._masked else torch.ones(len(obs), k), 1).squeeze(1)
+        return _any_of(obs[:, self.actor._observed :] if self.actor._masked else obs.new_ones(len(obs), k))
+
+
+def _any_of(legal: Tensor) -> Tensor:
+    """[N] one of the legal choices [N, k] each, of all where none is legal: an agent that left."""
+    return torch.multinomial(legal + (legal.sum(-1, keepdim=True) == 0), 1).squeeze(1)
+
+
+class Temperature(AutoAlpha):
+    """The learned temperature. Without a target entropy given, half the log of the choices that a batch's masks allow is aimed at.
+
+    A target above what the masks leave possible would raise the temperature without end.
+    """
+
+    def __init__(self, s: settings.ISAC, part: Part) -> None:
+        columns = Columns(part.group.action)
+        self._choices, self._bottom, self._observed = columns.choices, -float(len(columns.continuous)), part.group.width
+        self._moves = s.target_entropy is None and part.mask_width > 0
+        start = self._bottom + sum(0.5 * math.log(k) for k in columns.choices)
+        super().__init__(start if s.target_entropy is None else s.target_entropy, 0.0, adam(s.lr, False, 0))
+
+    def aim(self, rows: Tensor) -> None:
+        """Set the target to the mean over the masks of rows [N, width]."""
+        if self._moves:
+            legal = rows[:, self._observed :].split(self._choices, -1)
+            self._target_entropy = self._bottom + sum(0.5 * float(x.sum(-1).clamp(min=1.0).log().mean()) for x in legal)
 
 
 class _Lanes:
@@ -135,15 +161,21 @@ class _Lanes:
         """Nothing: SAC's update needs only the row."""
         return {}
 
+    def _here(self, array: Any) -> Tensor:
+        device = next(self.policy.parameters()).device  # type: ignore[attr-defined]
+        return torch.from_numpy(array).to(device)
+
     def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
         """n-step targets by Tianshou, on tensors."""
         batch = super()._preprocess_batch(batch, buffer, indices)  # type: ignore[misc]
         for name in ("obs", "act"):
-            batch.__dict__[name] = torch.from_numpy(batch.__dict__[name])
+            batch.__dict__[name] = self._here(batch.__dict__[name])
+        if isinstance(self.alpha, Temperature):  # type: ignore[attr-defined]
+            self.alpha.aim(batch.obs)  # type: ignore[attr-defined]
         return batch
 
     def _target_q(self, buffer: Any, indices: Any) -> Tensor:
-        following = Batch(obs=torch.from_numpy(buffer.obs_next[indices]), info=Batch())
+        following = Batch(obs=self._here(buffer.obs_next[indices]), info=Batch())
         chosen = self._target_q_compute_action(following)  # type: ignore[attr-defined]
         value: Tensor = self._target_q_compute_value(following, chosen)  # type: ignore[attr-defined]
         return value
@@ -156,11 +188,7 @@ def _shared(s: settings.ISAC, part: Part, updates: int, outputs: int, actions: i
     def critic() -> Critic:
         return Critic(part, s.hidden, s.activation, outputs, actions)
 
-    columns = Columns(part.group.action)
-    goal = s.target_entropy
-    if goal is None:
-        goal = -float(len(columns.continuous)) + sum(0.5 * math.log(k) for k in columns.choices)
-    alpha = AutoAlpha(goal, 0.0, adam(s.lr, False, updates)) if s.alpha is None else float(s.alpha)
+    alpha = Temperature(s, part) if s.alpha is None else float(s.alpha)
     own = {"policy_optim": optimiser(), "critic": critic(), "critic_optim": optimiser(), "critic2": critic(), "critic2_optim": optimiser()}
     return {**own, "tau": s.tau, "gamma": s.gamma, "alpha": alpha, "n_step_return_horizon": s.n_step}
 

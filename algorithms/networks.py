@@ -1,6 +1,6 @@
 """Networks and the distribution over action rows.
 
-A raw action row has its continuous columns first-come in table order and one number for each Discrete column; a
+A raw action row has one number for each column, in table order: a choice for a Discrete one; a
 continuous column's raw range is [-1, 1], which `to_units` maps onto the column's own, linearly or geometrically.
 """
 

@@ -85,6 +85,12 @@ class Replayed(Settings):
     replay: int = setting(100_000, 1, 100_000_000, "rows that a part's replay holds")
     warm_up: int = setting(1_000, 0, 100_000_000, "rows collected at random before the first update")
 
+    def check(self) -> None:
+        """As its parent's; a replay below the warm-up would never be learned from."""
+        super().check()
+        if self.warm_up > self.replay:
+            raise UserError(f"algorithm.warm_up = {self.warm_up} rows: legal range is [0, {self.replay}], algorithm.replay")
+
 
 @dataclass
 class ISAC(Replayed):
@@ -93,7 +99,9 @@ class ISAC(Replayed):
     tau: float = setting(0.005, 0.0, 1.0, "share of the new critic that enters the target critic")
     n_step: int = setting(1, 1, 1_000, "steps of reward before bootstrapping")
     alpha: float | None = setting(None, 0.0, 1_000.0, "temperature; none: learned toward the target entropy")
-    target_entropy: float | None = setting(None, -1e6, 1e6, "nats; none: -1 a continuous column, .5 log k a discrete one")
+    target_entropy: float | None = setting(
+        None, -1e6, 1e6, "nats; none: -1 a continuous column, .5 log of the legal choices a discrete one"
+    )
 
 
 @dataclass

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from envs.auction import AUCTION
 from envs.auction_log import AUCTION_LOG
+from envs.classic import CLASSIC
 from marl.errors import UserError
 from marl.game import Game
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from marl.parallel import ParallelGame
     from marl.vector import VectorGame
 
-GAMES: dict[str, Game] = {game.name: game for game in (AUCTION, AUCTION_LOG)}
+GAMES: dict[str, Game] = {game.name: game for game in (AUCTION, AUCTION_LOG, *CLASSIC)}
 
 
 def game(name: str) -> Game:

@@ -17,11 +17,15 @@ COMMANDS = {
     "evaluate": ("experiments.evaluation", "play a run's policies on fixed seeds: marl evaluate RUN --episodes 256"),
     "resume": ("experiments.resumption", "continue a run from its last checkpoint: marl resume RUN"),
     "list": ("experiments.listing", "games, algorithms, curricula; one game's parameters and columns: marl list env=auction"),
+    "benchmark": ("experiments.benchmark", "speed of rules, collection and updates as ratios to plain references"),
     "answers": ("experiments.answers", "train on games with known answers and say PASS or FAIL"),
 }
 """Subcommand -> the module whose `main(arguments) -> exit code` runs it, and what it is for."""
 
-REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
+REFUSED = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.EEXIST, errno.ENOTDIR,
+    errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP,
+}  # fmt: skip
 """Answers of the file system that are the user's to mend."""
 
 

@@ -16,6 +16,8 @@ from marl.params import Params
 CONF = Path(__file__).with_name("conf")
 OPTIONAL = ("experiment", "profile")
 GROUPS = ("env", "algorithm", "curriculum", "tracker", *OPTIONAL)
+OF_SWEEPS = ("hydra/launcher", "hydra/sweeper", "hydra.launcher.", "hydra.sweeper.")
+"""Hydra's own keys that are the user's to set: who runs a sweep, and how."""
 NAMED = ("env.name", "algorithm.name", "curriculum.name")
 
 
@@ -80,6 +82,8 @@ def _accepted(line: str, sweep: bool) -> str:
     key, value = override.key_or_group, override.value()
     if not key or override.package is not None:
         raise UserError(f"override {line!r}: expected is key=value")
+    if key.startswith("hydra") and not key.startswith(OF_SWEEPS):
+        raise UserError(f"{key} = {value!r}: of Hydra's own keys legal are {', '.join(OF_SWEEPS)}*; folders are named by run_dir")
     if key in NAMED:
         raise UserError(f"{key}: choose it with {key.removesuffix('.name')}={value}")
     if override.is_sweep_override():
@@ -104,6 +108,8 @@ def resolve(config: Any) -> Setup:
     except Exception as error:
         raise refused(error) from error
     check(TrainConfig, values)
+    if not values["run_dir"].strip():
+        raise UserError(f"run_dir = {values['run_dir']!r}: the path of a folder is expected")
     _fill_counts(values)
     game, params = _fill_env(values["env"])
     _check_opponents(values["opponents"], values["env"]["name"], [*({} if game is None else game.baselines), "random"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,17 +21,34 @@ if TYPE_CHECKING:
 CHECKPOINTS = ("best", "last")
 
 
-def evaluate(run: str | Path, episodes: int = 256, checkpoint: str = "best") -> dict[str, Any]:
+def evaluate(run: str | Path, episodes: int = 256, checkpoint: str = "best", best_response: int = 0) -> dict[str, Any]:
     """Play `episodes` episodes with the policies of a run's checkpoint; returns the report, and writes it to evaluation.json.
 
-    Raises UserError.
+    `best_response`: environment steps for which a best response of every role is trained; the report then has what each
+    gains, a lower bound of the exploitability. 0: none is trained. Raises UserError.
     """
-    if episodes < 1:
-        raise UserError(f"episodes = {episodes}: legal are whole numbers from 1")
+    if best_response < 0:
+        raise UserError(f"best_response = {best_response} steps: legal are whole numbers from 0, 0 trains none")
+    if not isinstance(episodes, int) or episodes < 2:
+        raise UserError(f"episodes = {episodes}: legal are whole numbers from 2, an interval needs two")
     if checkpoint not in CHECKPOINTS:
         raise UserError(f"checkpoint = {checkpoint!r}: legal are {', '.join(CHECKPOINTS)}")
     folder = find(Path(run))
-    return report(stored(folder), folder, episodes, checkpoint)[0]
+    setup = stored(folder)
+    found, played = report(setup, folder, episodes, checkpoint)
+    if best_response:
+        found["exploitability"] = _exploited(setup, played, best_response, episodes)
+        write(folder.evaluation, json.dumps(found, indent=2) + "\n")
+    return found
+
+
+def _exploited(setup: Setup, run: Run, steps: int, episodes: int) -> dict[str, Any]:
+    """Role -> gain of a trained best response with its interval, beside what the policy earns itself."""
+    import algorithms
+    from marl.exploit import attacked
+
+    gains = attacked(run, algorithms.load(setup.config["algorithm"]["name"]), steps, episodes)
+    return {role: asdict(gain) for role, gain in gains.items()}
 
 
 def report(setup: Setup, folder: RunFolder, episodes: int, checkpoint: str) -> tuple[dict[str, Any], Run]:
@@ -43,6 +60,7 @@ def report(setup: Setup, folder: RunFolder, episodes: int, checkpoint: str) -> t
 
     run = run_of(setup, folder)
     step = run.load(f"{checkpoint}.pt")
+    run.close()  # evaluations play copies of their own
     found = {"checkpoint": checkpoint, "step": step, **run.judge(episodes).report(run.seed)}
     trials = {} if setup.game is None or setup.game.trials is None else setup.game.trials(setup.params)
     if trials:
@@ -57,7 +75,7 @@ def _trial(setup: Setup, run: Run, episodes: int) -> dict[str, Any]:
     from marl.judge import Judge
 
     make = copies_of(setup)
-    judge = Judge(lambda n: make({}, n), run.plan, episodes, run.seed, trained_focal=setup.config["opponents"] is not None)
+    judge = Judge(lambda n: make({}, n), run.plan, episodes, run.final_seed, trained_focal=setup.config["opponents"] is not None)
     return judge.verdict(run.policies, baselines=True).report(run.seed)
 
 
@@ -74,7 +92,10 @@ def main(arguments: Sequence[str]) -> int:
     options.add_argument("run", metavar="RUN", help="run folder")
     options.add_argument("--episodes", type=int, default=256, help="episodes to play (256)")
     options.add_argument("--checkpoint", default="best", help="best or last (best)")
+    options.add_argument(
+        "--best-response", type=int, default=0, metavar="STEPS", help="train a best response of every role, print its gain"
+    )
     given = options.parse_args(list(arguments))
     load_modules(given.module)
-    print(show(evaluate(given.run, given.episodes, given.checkpoint)))
+    print(show(evaluate(given.run, given.episodes, given.checkpoint, given.best_response)))
     return 0

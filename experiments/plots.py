@@ -28,11 +28,28 @@ def figure(width: float = 7.0, height: float = 4.0) -> tuple[Any, Any]:
     return drawn, drawn.subplots()
 
 
+def count_steps(ax: Any) -> None:
+    """Name the horizontal axis, with thousands and millions as k and M."""
+    from matplotlib.ticker import EngFormatter, MaxNLocator
+
+    ax.set_xlabel("environment steps")
+    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+    ax.xaxis.set_major_locator(MaxNLocator(6))
+
+
+def told_apart(rows: Sequence[Row], keys: Sequence[str]) -> list[str]:
+    """Keys whose curves differ: a lone role's is the whole's, and is drawn once, under the shorter name."""
+    seen: dict[tuple[float | None, ...], str] = {}
+    for key in sorted(keys, key=len):
+        seen.setdefault(tuple(row.get(key) for row in rows), key)
+    return sorted(seen.values())
+
+
 def learning_curves(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Draw return.png, score.png and losses.png into `folder`, each where metrics.jsonl has something for it; returns their paths."""
     drawn = []
     for name, (label, wanted) in CURVES.items():
-        keys = sorted({key for row in rows for key in row if wanted(key)})
+        keys = told_apart(rows, list({key for row in rows for key in row if wanted(key)}))
         if keys:
             drawn.append(_curves(rows, keys, label, folder / f"{name}.png"))
     return drawn
@@ -43,7 +60,7 @@ def _curves(rows: Sequence[Row], keys: Sequence[str], label: str, path: Path) ->
     for key in keys:
         points = [(row["step"], row[key]) for row in rows if key in row]
         ax.plot(*zip(*points), label=key, marker="." if len(points) < 50 else "", linewidth=1.5 if "evaluation" in key else 1.0)
-    ax.set_xlabel("environment steps")
+    count_steps(ax)
     ax.set_ylabel(label)
     ax.grid(alpha=0.3)
     ax.legend(fontsize="small")
@@ -74,7 +91,8 @@ def bid_functions(panels: Mapping[str, Bids], curves: Mapping[str, Mapping[str, 
         for i, points in enumerate(runs.values()):
             last.plot(*zip(*points), color=f"C{number}", linewidth=1.0, label=game if i == 0 else None)
         last.axhline(theory[game], color="black", linestyle="--", linewidth=1.5, label="equilibrium" if number == 0 else None)
-    last.set(title="learning", xlabel="environment steps", ylabel="mean bid over value")
+    count_steps(last)
+    last.set(title="learning", ylabel="mean bid over value")
     last.legend(fontsize="small")
     for ax in (*places, last):
         ax.grid(alpha=0.3)

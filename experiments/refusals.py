@@ -6,10 +6,10 @@ import difflib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from experiments.extras import LAUNCHERS, missing
-from experiments.schema import WANTED, legal, limits_of
+from experiments.schema import EXAMPLES, WANTED, legal, limits_of
 from marl.errors import UserError
 
 CHOSEN = re.compile(r"Could not (?:find|load) '(?P<group>.+)/(?P<choice>[^/']+)'")
@@ -69,9 +69,10 @@ def _key(error: Any) -> UserError:
     """A key that does not exist, is not given, or has a value of the wrong type."""
     key, owner = str(error.full_key), error.object_type
     said, value = str(error).splitlines()[0], VALUE.search(error.msg or "")
-    given = f"{key} = {value['value']!r}" if value else f"{key}: {said}"
+    given = f"{key} = {value['value']!r}" if value else f"{key} = null" if "is not Optional" in said else f"{key}: {said}"
     if not is_dataclass(owner):
-        inner = [WANTED[a] for a in get_args(error.ref_type) if a in WANTED]
+        whole = EXAMPLES[dict[str, Any]] if get_origin(error.ref_type) is dict else None
+        inner = [whole] if whole else [WANTED[a] for a in get_args(error.ref_type) if a in WANTED]
         return UserError(f"{given}: legal is {inner[-1]}" if inner else given)
     name = key.rpartition(".")[2]
     declared = {f.name: f for f in fields(owner)}

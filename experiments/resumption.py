@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,16 @@ CHANGEABLE = ("total_steps", "total_episodes", "early_stopping.patience", "log_l
 """Keys that may differ in the rest of a run. Random states come from the checkpoint: a seed changes nothing."""
 
 
-def resume(run: str | Path, overrides: Sequence[str] = ()) -> training.Result:
-    """Continue the run in a folder to its end, or further with a larger total. Raises UserError."""
+def resume(run: str | Path, **overrides: Any) -> training.Result:
+    """Continue the run in a folder to its end, or further with `total_steps=` or `total_episodes=`. Raises UserError."""
+    return resume_lines(run, training.override_lines(overrides))
+
+
+def resume_lines(run: str | Path, overrides: Sequence[str]) -> training.Result:
+    """`resume` with `key=value` lines."""
     folder = find(Path(run))
     before = stored(folder)
+    _check_unedited(folder)
     setup = changed(folder, before, overrides)
     return training.execute(setup, folder, resume=True)
 
@@ -47,12 +53,33 @@ def changed(folder: RunFolder, before: Setup, overrides: Sequence[str]) -> Setup
         return before
     setup = stored(folder, changes)
     _check_total(before, setup)
-    write(folder.config, yaml.safe_dump(dict(setup.config), sort_keys=False))
+    _note(folder, setup, changes)
+    return setup
+
+
+def _note(folder: RunFolder, setup: Setup, changes: Mapping[str, Any]) -> None:
+    """Write changes down, the manifest first: killed in between, the folder still has a configuration that the manifest knows."""
     manifest = folder.read_manifest()
+    manifest["earlier_hashes"] = [*_earlier(manifest), manifest["config_hash"]]
     manifest["config_hash"] = config_hash(setup.config)
     manifest["changes"] = [*manifest.get("changes", []), changes]
     write(folder.manifest, json.dumps(manifest, indent=2) + "\n")
-    return setup
+    write(folder.config, yaml.safe_dump(dict(setup.config), sort_keys=False))
+
+
+def _earlier(manifest: Mapping[str, Any]) -> list[str]:
+    """Hashes of the configurations that the run had before its changes."""
+    return list(manifest["earlier_hashes"]) if "earlier_hashes" in manifest else []
+
+
+def _check_unedited(folder: RunFolder) -> None:
+    """A resumed run is the run that was never killed: its configuration is the one that it wrote."""
+    manifest, found = folder.read_manifest(), config_hash(folder.read_config())
+    if found != manifest["config_hash"] and found not in _earlier(manifest):
+        raise UserError(
+            f"{folder.config} was edited (hash {found}, the run's is {manifest['config_hash']}): a run keeps its configuration, "
+            f"undo the edit; changes are legal on the command line, of {', '.join(CHANGEABLE)}"
+        )
 
 
 def _nest(changes: dict[str, Any], key: str, value: Any) -> None:
@@ -77,5 +104,5 @@ def main(arguments: Sequence[str]) -> int:
     options.add_argument("overrides", nargs="*", metavar="key=value", help=f"legal are {', '.join(CHANGEABLE)}")
     given = options.parse_intermixed_args(list(arguments))
     load_modules(given.module)
-    print(training.show(resume(given.run, given.overrides)))
+    print(training.show(resume_lines(given.run, given.overrides)))
     return 0

@@ -18,6 +18,8 @@ from marl.errors import UserError
 
 PACKAGES = ("market-marl", "torch", "tianshou", "numpy", "numba", "pettingzoo", "gymnasium", "hydra-core")
 """Whose versions a manifest records."""
+IDENTITY = ("id", "config_hash", "git")
+"""Keys of a manifest that are read back."""
 LOCK = ".lock"
 """The file that a run holds while it writes (`marl.track.claim`)."""
 SAME_NUMBERS = ("run_dir", "log_level", "profile", "tracker")
@@ -81,7 +83,7 @@ class RunFolder:
 
         try:
             values = yaml.safe_load(self.config.read_text())
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise UserError(f"{self.config}: {' '.join(str(error).split())}") from error
         if not isinstance(values, dict):
             raise UserError(f"{self.config}: a table of keys is expected")
@@ -90,10 +92,13 @@ class RunFolder:
     def read_manifest(self) -> dict[str, Any]:
         """The manifest. Raises UserError where it is no JSON object."""
         try:
-            values: dict[str, Any] = json.loads(self.manifest.read_text())
+            values = json.loads(self.manifest.read_text())
         except ValueError as error:
             raise UserError(f"{self.manifest}: {error}, one JSON object is expected") from error
-        return values
+        missing = [key for key in IDENTITY if not isinstance(values, dict) or key not in values]
+        if missing:
+            raise UserError(f"{self.manifest}: key {missing[0]!r} is missing, an object with {', '.join(IDENTITY)} is expected")
+        return dict(values)
 
 
 def create(path: Path, config: Mapping[str, Any]) -> RunFolder:
@@ -112,7 +117,7 @@ def create(path: Path, config: Mapping[str, Any]) -> RunFolder:
 
 def discard(folder: RunFolder) -> None:
     """Take back what `create` and a run that could not begin left; anything else in the folder stays."""
-    for path in (folder.config, folder.manifest, folder.log, folder.metrics, folder.timings, folder.path / LOCK):
+    for path in (folder.config, folder.manifest, folder.log, folder.metrics, folder.timings, folder.best, folder.path / LOCK):
         path.unlink(missing_ok=True)
     if not any(folder.path.iterdir()):
         folder.path.rmdir()

@@ -31,7 +31,7 @@ def maybe(low: float, high: float, unit: str, help: str) -> Any:
 @dataclass
 class Evaluation:
     every: int | None = maybe(1, COUNT, "steps or episodes", "between evaluations; null: a twentieth of the run")
-    episodes: int = param(32, 1, 1_000_000, "episodes", "of each evaluation, on fixed seeds")
+    episodes: int = param(32, 2, 1_000_000, "episodes", "of each evaluation, on fixed seeds; an interval needs two")
 
 
 @dataclass

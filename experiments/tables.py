@@ -45,5 +45,7 @@ def summary(report: Mapping[str, Any], speed: float | None = None) -> str:
     for role, score in report["scores"].items():
         against = f"{score['naive_name']} = 0, {score['against']['name']} = 1, {score['kind']}"
         text.append(f"score of {role}: {interval(score)} ({against})" if score["mean"] is not None else f"no score: {score['reason']}")
+    for role, gain in report.get("exploitability", {}).items():
+        text.append(f"a best response of {role} gains {interval(gain)} over {number(gain['present'])}")
     speeds = "" if speed is None else f"   env steps/s: {speed:,.0f}"
     return "\n".join([*text, f"episodes: {report['return']['episodes']:,}{speeds}"])

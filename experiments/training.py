@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,8 +39,8 @@ class Result:
 def train(env: str, algorithm: str, modules: Sequence[str] = (), **overrides: Any) -> Result:
     """Train as `marl train env=... algorithm=...` does; `modules` are imported first.
 
-    Nested keys are given with their dots or as dicts: `train("auction", "ippo", total_steps=10_000, **{"env.n_agents": 2})`,
-    `evaluation={"every": 500}`. Raises UserError.
+    Nested keys are given with their dots: `train("auction", "ippo", total_steps=10_000, **{"env.n_agents": 2})`, or, but
+    for those of env and algorithm, as dicts: `evaluation={"every": 500}`. Raises UserError.
     """
     load_modules(modules)
     lines = [f"env={env}", f"algorithm={algorithm}", *override_lines({**overrides, "modules": list(modules)})]
@@ -84,6 +85,7 @@ def _literal(value: Any) -> str:
 def execute(setup: Setup, folder: RunFolder, resume: bool = False, quiet: bool = False) -> Result:
     """Run to the end in `folder`, evaluate the best policy, draw the curves; `quiet`: no progress is shown. Raises UserError."""
     from experiments.progress import Bar
+    from marl.schedule import COMPLETE
 
     run_id = folder.read_manifest()["id"]
     unit = "steps" if setup.config["total_episodes"] is None else "episodes"
@@ -102,6 +104,8 @@ def execute(setup: Setup, folder: RunFolder, resume: bool = False, quiet: bool =
         finally:
             bar.close()
         log.info("ended: %s; best %g at step %d", outcome.ended, outcome.best, outcome.best_step)
+        if outcome.ended != COMPLETE and not quiet:
+            print(f"ended at step {outcome.steps:,}: {outcome.ended}; the best was at step {outcome.best_step:,}", file=sys.stderr)
         return _concluded(setup, folder, bar.speed)
 
 

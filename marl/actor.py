@@ -32,7 +32,7 @@ class Actor:
 
         {agent: row [O]} gives {agent: action in its PettingZoo space}; an array [A, O] or [B, A, O] gives actions
         [A, U] or [B, A, U] in the units of the action table. `mask` likewise, where the game masks choices; all
-        choices are legal without. Raises UserError for unknown agents and wrong shapes.
+        choices are legal without. Raises UserError for unknown agents, wrong shapes and what is not finite.
         """
         if isinstance(obs, Mapping):
             return {agent: self._one(agent, row, None if mask is None else mask[agent]) for agent, row in obs.items()}
@@ -54,6 +54,10 @@ class Actor:
     def _rows(self, name: str, obs: npt.NDArray[Any], mask: npt.NDArray[Any] | None, first: int) -> npt.NDArray[Any]:
         """Actions [B, k, U] in units for observations [B, k, O] of a part's agents from number `first` on."""
         part, policy = self.plan[name], self.policies[name]
+        if not np.isfinite(obs).all():
+            copy, agent, column = (int(i) for i in np.argwhere(~np.isfinite(obs))[0])
+            row, label = copy * obs.shape[1] + agent, list(part.group.observation)[column]
+            raise UserError(f"observation of {name}, row {row}, column {label!r} = {obs[copy, agent, column]}: a finite number is expected")
         shape = obs.shape[:2]
         rows = part.joined(obs, np.ones((*shape, part.mask_width)) if mask is None else mask.reshape(*shape, part.mask_width), first)
         with torch.no_grad():
@@ -65,7 +69,10 @@ class Actor:
             raise UserError(f"observation of unknown agent {agent!r}: agents are {', '.join(self.agents)}")
         i = self.agents.index(agent)
         name, part = next((n, p) for n, p in self.plan.items() if p.lo <= i < p.hi)
-        given = np.asarray(row, np.float32).reshape(-1)
+        try:
+            given = np.asarray(row, np.float32).reshape(-1)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"observation of {agent} = {row!r}: {part.group.width} numbers are expected") from error
         if len(given) != part.group.width:
             raise UserError(f"observation of {agent} has {len(given)} columns: expected {part.group.width}")
         action = self._rows(name, given[None, None], None if mask is None else np.asarray(mask)[None], i)[0, 0]

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from marl.disk import sync_folder
 from marl.errors import UserError
 
 VERSION = 1
@@ -24,7 +25,7 @@ def pack(value: Any) -> Any:
     """Arrays to tensors, tuples to lists, NumPy numbers to Python's, in nested dicts and lists."""
     if isinstance(value, np.ndarray):
         bits = value.view(np.int64) if value.dtype == np.uint64 else value.view(np.int32) if value.dtype == np.uint32 else value
-        return {"array": torch.from_numpy(np.ascontiguousarray(bits)).reshape(value.shape).clone(), "dtype": str(value.dtype)}
+        return {"array": torch.from_numpy(np.array(bits, order="C")), "dtype": str(value.dtype)}
     if isinstance(value, Mapping):
         return {key: pack(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -73,31 +74,26 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
         draft.unlink(missing_ok=True)
         raise UserError(f"checkpoint {path} could not be written ({error}): the previous one is kept") from error
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def load(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint. Raises UserError where it is missing, truncated, or of another version."""
+def load(path: Path, needed: Sequence[str] = ()) -> dict[str, Any]:
+    """The content of a checkpoint. Raises UserError where it is missing, truncated, of another version, or lacks a name of `needed`."""
     if not path.is_file():
         raise UserError(f"checkpoint {path}: no such file")
     try:
         content = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or [""])[0].split(". ")[0] or type(error).__name__
         raise UserError(f"checkpoint {path} cannot be read, it is truncated or no checkpoint ({reason})") from error
     found = content.get("version") if isinstance(content, dict) else None
     if found != VERSION:
         raise UserError(f"checkpoint {path} has version {found}: expected {VERSION}")
+    missing = [name for name in needed if name not in content]
+    if missing:
+        raise UserError(f"checkpoint {path} lacks {missing[0]!r}: {', '.join(needed)} are expected")
     unpacked: dict[str, Any] = unpack(content)
     return unpacked

@@ -120,9 +120,9 @@ class Copies(ABC):
         residuals: int = 0,
         state_columns: int = 0,
     ) -> None:
-        if not isinstance(n_envs, int) or n_envs < 1:
+        if not isinstance(n_envs, int | np.integer) or n_envs < 1:
             raise UserError(f"n_envs = {n_envs!r}: legal are whole numbers from 1")
-        self.roles, self.n_envs = tuple(roles), n_envs
+        self.roles, self.n_envs = tuple(roles), int(n_envs)
         self.component_names, self.cost_names, self.metric_names = tuple(components), tuple(cost), tuple(metrics)
         self.groups: dict[str, GroupView] = {}
         self.agents: tuple[str, ...] = ()

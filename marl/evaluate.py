@@ -22,7 +22,10 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Whole episodes: returns [E, A], lengths [E], metrics [E, A, K] and costs [E, A, C] with their names, by role slices."""
+    """Whole episodes: returns [E, A], lengths [E], metrics [E, A, K] and costs [E, A, C] with their names, by role slices.
+
+    `learners` [A] marks the agents of parts that learn: the others are part of their world.
+    """
 
     returns: Array
     lengths: Array
@@ -31,21 +34,23 @@ class Evaluation:
     metric_names: tuple[str, ...]
     cost_names: tuple[str, ...]
     roles: Mapping[str, slice]
+    learners: Array
 
     @property
     def by_episode(self) -> Array:
-        """Mean return of the agents, [E]."""
-        mean: Array = self.returns.mean(1)
+        """Mean return of the learning agents, [E]."""
+        mean: Array = self.returns[:, self.learners].mean(1)
         return mean
 
     def role(self, name: str) -> Array:
-        """Mean return of a role's agents, [E]."""
-        mean: Array = self.returns[:, self.roles[name]].mean(1)
+        """Mean return of a role's learning agents, [E]."""
+        own = self.roles[name]
+        mean: Array = self.returns[:, own][:, self.learners[own]].mean(1)
         return mean
 
     def metric(self, name: str) -> Array:
-        """A metric of every agent, [E, A]."""
-        column: Array = self.metrics[:, :, self.metric_names.index(name)]
+        """A metric of every learning agent, [E, L]."""
+        column: Array = self.metrics[:, self.learners, self.metric_names.index(name)]
         return column
 
 
@@ -80,7 +85,10 @@ def play(copies: Copies, plan: Mapping[str, Part], policies: Mapping[str, Policy
         else:
             raise UserError(f"evaluation of {copies.name}: {int(running.sum())} of {episodes} episodes go on after {limit} ticks")
     roles = {name: slice(v.group.lo, v.group.hi) for name, v in copies.groups.items()}
-    return Evaluation(total, lengths, metrics, costs, copies.metric_names, copies.cost_names, roles)
+    learners = np.zeros(copies.n_agents, np.bool_)
+    for part in plan.values():
+        learners[part.lo : part.hi] = part.learns
+    return Evaluation(total, lengths, metrics, costs, copies.metric_names, copies.cost_names, roles, learners)
 
 
 def choose(policy: Policy, part: Part, copies: Copies) -> Array:

@@ -386,4 +386,6 @@ def from_factory(
         _bind(make, arguments)
     except TypeError as error:
         raise UserError(f"env.factory = {factory!r} with {arguments}: {error}") from error
-    return ExternalCopies(partial(make, **arguments), n_envs, on_error=on_error, timeout=timeout, retries=retries)
+    named = partial(make, **arguments)
+    named.__name__ = factory  # type: ignore[attr-defined]  # what refusals call it
+    return ExternalCopies(named, n_envs, on_error=on_error, timeout=timeout, retries=retries)

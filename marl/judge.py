@@ -69,6 +69,7 @@ class Judge:
         self._make, self._plan, self._episodes, self._seed = make, dict(plan), episodes, seed
         self._kind = "focal_trained" if trained_focal else "focal_evaluated"
         self._sample = make(1)
+        self._sample.close()  # only its names, columns and parameters are read
         game, params = getattr(self._sample, "game", None), getattr(self._sample, "params", None)
         self._reference = game.reference(params) if game is not None and game.reference is not None else None
         self._naive = game.naive if game is not None else "random"

@@ -194,7 +194,9 @@ class ParallelGame(ParallelEnv):
         return f"actions of {self.game.name}: numbers of one kind are expected"
 
     def state(self) -> F4:
-        """The global state [S], of the episode's last tick where it is over."""
+        """The global state [S], of the episode's last tick where it is over. Raises UserError before the first reset."""
+        if not self._seeded:
+            raise UserError(f"state of {self.game.name} before reset: call reset() first")
         return (self.copies.final_state if self._over else self.copies.state)[0].copy()
 
     def render(self) -> Any:

@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from marl.errors import UserError
+
 U = np.uint64
 GAMMA, BY_EPISODE, BY_TICK, BY_PURPOSE = U(0x9E3779B97F4A7C15), U(0xD6E8FEB86659FD93), U(0xA0761D6478BD642F), U(0xD1B54A32D192ED03)
 FIRST, SECOND = U(0xBF58476D1CE4E5B9), U(0x94D049BB133111EB)
@@ -76,12 +78,19 @@ def normal(s, b, purpose, i):
     return gaussian(stream(s, b, purpose), i)
 
 
+def _word(seed: int) -> int:
+    """A seed as a 64-bit word. Raises UserError where it is no whole number."""
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool):
+        raise UserError(f"seed = {seed!r}: a whole number is expected")
+    return int(seed) % (1 << 64)
+
+
 def keys(seed: int, first: int, count: int) -> npt.NDArray[np.uint64]:
     """Keys of copies first .. first + count - 1 of a run with this seed, [count]."""
     copies = np.arange(first, first + count, dtype=np.uint64)
     with np.errstate(over="ignore"):
         word: Any = mix.py_func if hasattr(mix, "py_func") else mix
-        root = word(np.full(count, seed % (1 << 64), np.uint64) + GAMMA)
+        root = word(np.full(count, _word(seed), np.uint64) + GAMMA)
         return np.asarray(word(root + (copies + U(1)) * GAMMA), np.uint64)
 
 
@@ -89,4 +98,4 @@ def derive(seed: int, purpose: str) -> int:
     """A seed for another purpose (evaluation, best response) that shares no key with `seed`'s own copies."""
     with np.errstate(over="ignore"):
         word: Any = mix.py_func if hasattr(mix, "py_func") else mix
-        return int(word(word(np.array([seed % (1 << 64)], np.uint64) + GAMMA) ^ U(zlib.crc32(purpose.encode())))[0] >> U(1))
+        return int(word(word(np.array([_word(seed)], np.uint64) + GAMMA) ^ U(zlib.crc32(purpose.encode())))[0] >> U(1))

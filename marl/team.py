@@ -31,6 +31,7 @@ class Part:
 
     `grid` [K, U] are the actions that the game offers to learners that choose from a finite set, None where it offers none.
     `state_width` is S, the columns of the global state. With `ids`, rows say which of the agents from `origin` on they are of.
+    `learns` is false for agents that a script plays throughout a run.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Part:
     lo: int
     hi: int
     masked: bool
+    learns: bool = True
     grid: npt.NDArray[np.float64] | None = field(default=None, compare=False)
     state_width: int = 0
     ids: int = 0
@@ -109,7 +111,7 @@ def parts(copies: Copies, sharing: str, learners: int | None = None) -> dict[str
         )
     else:
         named = [Part("all", groups[0], 0, copies.n_agents, copies.masked)]
-    rivals = [Part(f"{g.name}_rivals", g, hi, g.hi, copies.masked) for g, _, hi in cuts if hi < g.hi]
+    rivals = [Part(f"{g.name}_rivals", g, hi, g.hi, copies.masked, learns=False) for g, _, hi in cuts if hi < g.hi]
     width = copies.state.shape[1]
     return {part.name: replace(part, grid=grids.get(part.group.name), state_width=width) for part in [*named, *rivals]}
 
@@ -169,6 +171,7 @@ def random_baseline(part: Part) -> Baseline:
                 actions[:, u] = low[u] * (high[u] / low[u]) ** draws[:, u]
             if isinstance(column, Discrete):
                 legal = obs[:, begin : begin + column.k] if part.masked else np.ones((len(obs), column.k))
+                legal = legal + (legal.sum(1, keepdims=True) == 0)  # an agent that left may have no legal choice
                 edges = np.cumsum(legal / legal.sum(1, keepdims=True), 1)
                 actions[:, u] = np.minimum((draws[:, u : u + 1] >= edges).sum(1), column.k - 1)
                 begin += column.k
@@ -257,7 +260,7 @@ class Team(Algorithm):
         if set(saved) != set(self.learners):
             raise UserError(f"saved team has parts {sorted(saved)}: expected {sorted(self.learners)}")
         for name, learner in self.learners.items():
-            _restore(learner, saved[name])
+            _restore(learner, saved[name], name)
 
 
 def _state_of(learner: Any) -> dict[str, Any]:
@@ -272,7 +275,15 @@ def _state_of(learner: Any) -> dict[str, Any]:
     }
 
 
-def _restore(learner: Any, saved: Mapping[str, Any]) -> None:
+def _restore(learner: Any, saved: Mapping[str, Any], name: str) -> None:
+    try:
+        _load(learner, saved)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"saved team, part {name!r} does not fit these settings of the algorithm: {reason}") from error
+
+
+def _load(learner: Any, saved: Mapping[str, Any]) -> None:
     learner.load_state_dict(dict(saved["tianshou"]))
     for scheduler, state in zip(learner.lr_schedulers, saved["schedulers"], strict=True):
         scheduler.load_state_dict(state)

@@ -7,17 +7,16 @@ wall clock. Trackers cannot be cut back: they get a row only once a checkpoint c
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
+from marl.disk import sync_folder, told
 from marl.errors import UserError
 
 BLOCK = 1 << 16
@@ -45,16 +44,16 @@ class MetricsLog:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        with _told("open", self.path):
+        with told("open", self.path):
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             self.offset = _end_of_rows(self._file, os.fstat(self._file).st_size)
             os.ftruncate(self._file, self.offset)
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
 
     def append(self, step: int, values: Mapping[str, float]) -> None:
         """Write a row. One that cannot be written leaves file and offset as they were: UserError."""
         row = _encoded(self._columns(step, values))
-        with _told("write", self.path):
+        with told("write", self.path):
             try:
                 sent = 0
                 while sent < len(row):
@@ -71,7 +70,7 @@ class MetricsLog:
 
     def cut(self, offset: int) -> None:
         """Remove what stands behind `offset`, the end of a row that a checkpoint counted."""
-        with _told("cut", self.path):
+        with told("cut", self.path):
             size = os.fstat(self._file).st_size
             if not 0 <= offset <= size:
                 raise UserError(
@@ -175,7 +174,7 @@ def _encoded(row: Row) -> bytes:
 
 def read_metrics(path: str | os.PathLike[str], start: int = 0) -> list[Row]:
     """Rows of a metrics.jsonl or timings.jsonl from byte `start` on. What is no whole row is refused by file and line."""
-    with _told("read", Path(path)):
+    with told("read", Path(path)):
         data = Path(path).read_bytes()
     first = data.count(b"\n", 0, start) + 1
     lines = data[start:].split(b"\n")
@@ -210,36 +209,3 @@ def _end_of_rows(file: int, size: int) -> int:
             return low + found + 1
         size = low
     return 0
-
-
-def claim(folder: Path) -> int:
-    """A lock on a run's folder, as a file that `os.close` gives back; it goes with the process, however that ends.
-
-    Raises UserError where another run holds it.
-    """
-    with _told("open", folder / ".lock"):
-        file = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(file)
-        raise UserError(f"{folder} is being written by another run: a run folder belongs to one at a time") from error
-    return file
-
-
-def _sync_folder(folder: Path) -> None:
-    """A new file is lost in a power cut until its folder is on disk as well."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def _told(what: str, path: Path) -> Iterator[None]:
-    """The system's refusal as one line for the user."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"cannot {what} {path}: {error.strerror or error}") from error

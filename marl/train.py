@@ -8,9 +8,11 @@ offset and writes the same ones again. No wall clock enters a row or a decision.
 
 from __future__ import annotations
 
+import logging
 import os
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -24,12 +26,20 @@ from marl.actor import Actor
 from marl.assemble import Counters, make_buffers, trainer_params, updates
 from marl.collect import LaneCollector
 from marl.copies import Copies
+from marl.disk import claim
 from marl.errors import UserError
 from marl.evaluate import seed_of
 from marl.judge import Judge, Verdict
 from marl.schedule import COMPLETE, Curriculum, MakeCopies, Outcome, Progress, Schedule
 from marl.team import Part, Team, parts, scripted
-from marl.track import MetricsLog, Pending, TimingsLog, Tracker, claim
+from marl.track import MetricsLog, Pending, TimingsLog, Tracker
+
+log = logging.getLogger("marl.train")
+
+IDENTITY = ("seed", "team", "curriculum", "trainer")
+"""What every checkpoint holds: enough to evaluate its policies."""
+WHOLE = (*IDENTITY, "buffers", "copies", "collector", "scripted", "counters", "ended", "log", "random")
+"""What last.pt holds: enough to continue the run."""
 
 
 class Run:
@@ -71,7 +81,29 @@ class Run:
 
     def start(self) -> None:
         """Begin at step 0 from the seed; an earlier attempt that left no checkpoint is begun again."""
+        with self._claimed():
+            self._begin()
+
+    def resume(self) -> None:
+        """Continue from last.pt, with its seed. A run that was killed before its first checkpoint starts again."""
+        path = self.folder / "last.pt"
+        with self._claimed():
+            if path.exists():
+                self._continue(checkpoint.load(path, WHOLE))
+            else:
+                self._begin()
+
+    @contextmanager
+    def _claimed(self) -> Iterator[None]:
+        """The lock on the folder, held to the end of the run; given back where the run cannot begin."""
         self._lock = claim(self.folder)
+        try:
+            yield
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def _begin(self) -> None:
         self._build()
         self._log = Pending(MetricsLog(self.folder / "metrics.jsonl"), self._trackers)
         self._log.load_state_dict({"offset": 0, "released": 0})
@@ -79,14 +111,7 @@ class Run:
         self._trainer.reset(reset_collectors=True, reset_collector_buffers=True)
         self._write_row({}, evaluate=True)
 
-    def resume(self) -> None:
-        """Continue from last.pt, with its seed. A run that was killed before its first checkpoint starts again."""
-        path = self.folder / "last.pt"
-        if not path.exists():
-            self.start()
-            return
-        saved = checkpoint.load(path)
-        self._lock = claim(self.folder)
+    def _continue(self, saved: Mapping[str, Any]) -> None:
         self.seed = saved["seed"]
         if self._curriculum is not None:
             self._curriculum.load_state_dict(saved["curriculum"])
@@ -98,7 +123,7 @@ class Run:
 
     def load(self, name: str = "best.pt") -> int:
         """Make the policies of a checkpoint in the folder, to evaluate or to act with; returns its env steps."""
-        saved = checkpoint.load(self.folder / name)
+        saved = checkpoint.load(self.folder / name, IDENTITY)
         self.seed = saved["seed"]
         if self._curriculum is not None:
             self._curriculum.load_state_dict(saved["curriculum"])
@@ -106,9 +131,32 @@ class Run:
         self.team.load_state_dict(saved["team"])
         return int(saved["trainer"][1])
 
+    def close(self) -> None:
+        """Release the copies of a run that was loaded; `run` does so itself."""
+        self._copies.close()
+
     def judge(self, episodes: int) -> Verdict:
-        """Evaluate the present policies, and every baseline beside them, on `episodes` episodes of the run's evaluation seeds."""
-        return self._make_judge(episodes).verdict(self.policies, baselines=True)
+        """Evaluate the present policies, and every baseline beside them, on `episodes` episodes that chose nothing.
+
+        The best of a run's evaluations is biased upward on the episodes that it was chosen by.
+        """
+        return self._make_judge(episodes, self.final_seed).verdict(self.policies, baselines=True)
+
+    def make(self, params: Mapping[str, Any], n_envs: int) -> Copies:
+        """Copies of the run's present setting, with some parameters replaced."""
+        return self._make({**self._stage_params(), **params}, n_envs)
+
+    @property
+    def roles(self) -> list[str]:
+        """Roles with learning agents."""
+        return [
+            name for name, view in self._copies.groups.items() if any(p.learns and p.lo <= view.group.lo < p.hi for p in self.plan.values())
+        ]
+
+    @property
+    def final_seed(self) -> int:
+        """Seed of the episodes that a finished policy is reported on."""
+        return seed_of(self.seed, "final")
 
     def actor(self) -> Actor:
         """The present policies as something that acts."""
@@ -162,18 +210,18 @@ class Run:
         plan = parts(copies, self._sharing, None if self._rivals is None else 1)
         if not getattr(self.settings, "agent_id", False):
             return plan
-        return {name: part if name.endswith("_rivals") else part.named() for name, part in plan.items()}
+        return {name: part.named() if part.learns else part for name, part in plan.items()}
 
     def _frozen(self, plan: Mapping[str, Part]) -> dict[str, Policy]:
         """Policies of the parts that do not learn."""
-        return {n: scripted(self._copies, p, str(self._rivals), self.seed) for n, p in plan.items() if n.endswith("_rivals")}
+        return {n: scripted(self._copies, p, str(self._rivals), self.seed) for n, p in plan.items() if not p.learns}
 
     def _stage_params(self) -> Mapping[str, Any]:
         return {} if self._curriculum is None else self._curriculum.params
 
-    def _make_judge(self, episodes: int) -> Judge:
-        stage = dict(self._stage_params())
-        return Judge(lambda n: self._make(stage, n), self.plan, episodes, self.seed, trained_focal=self._rivals is not None)
+    def _make_judge(self, episodes: int, seed: int | None = None) -> Judge:
+        stage, drawn = dict(self._stage_params()), self.seed if seed is None else seed
+        return Judge(lambda n: self._make(stage, n), self.plan, episodes, drawn, trained_focal=self._rivals is not None)
 
     def run(self) -> Outcome:
         """Train to the end of the schedule. What was computed stays on disk whatever happens."""
@@ -201,11 +249,14 @@ class Run:
         self._write_row(row, evaluate=due or self._ended != "")
 
     def _train_row(self, finished: Any) -> dict[str, float]:
-        returns, metrics = np.concatenate(finished.returns), np.concatenate(finished.metrics)
+        """Means over the learning agents of the episodes that ended in this epoch."""
+        learners = np.concatenate([np.arange(p.lo, p.hi) for p in self.plan.values() if p.learns])
+        returns, metrics, costs = (np.concatenate(x)[:, learners] for x in (finished.returns, finished.metrics, finished.costs))
         row = {"train/return": float(returns.mean()), "train/length": float(np.concatenate(finished.lengths).mean())}
-        row |= {f"train/{role}/return": float(returns[:, v.group.lo : v.group.hi].mean()) for role, v in self._copies.groups.items()}
+        for role, view in self._copies.groups.items():
+            own = (learners >= view.group.lo) & (learners < view.group.hi)
+            row[f"train/{role}/return"] = float(returns[:, own].mean())
         row |= {f"train/{name}": float(metrics[:, :, k].mean()) for k, name in enumerate(self._copies.metric_names)}
-        costs = np.concatenate(finished.costs)
         return row | {f"train/cost/{name}": float(costs[:, :, k].mean()) for k, name in enumerate(self._copies.cost_names)}
 
     def _write_row(self, row: dict[str, float], evaluate: bool) -> None:
@@ -230,19 +281,31 @@ class Run:
     def _take(self, verdict: Verdict) -> bool:
         """Keep the best policy, stop where patience ends; True where the curriculum moves to another stage.
 
-        The best is by score where the game has a reference, else by return; an evaluation whose score was refused
-        (`marl.score`) is no candidate.
+        The best is by score where there is one, else by return. Whether a score is refused (`marl.score`) depends on
+        the references alone: in a stage either all evaluations have one or none has.
         """
-        value = verdict.score if verdict.scores else float(verdict.evaluation.by_episode.mean())
-        if self.done == 0 or (value is not None and value > self._best):
-            self._best, self._best_at, self._best_steps = -inf if value is None else value, self.done, self._trainer._env_step
+        value = verdict.score if verdict.score is not None else float(verdict.evaluation.by_episode.mean())
+        if value > self._best:
+            self._best, self._best_at, self._best_steps = value, self.done, self._trainer._env_step
             checkpoint.save(self.folder / "best.pt", self._identity())
         if self.schedule.patience and self.done - self._best_at >= self.schedule.patience and not self._ended:
             self._ended = f"no better evaluation for {self.done - self._best_at} {self.schedule.unit}"
         if self._curriculum is None or self._ended:
             return False
         seen = verdict.score if self._curriculum.on == "score" else float(verdict.evaluation.by_episode.mean())
-        return seen is not None and self._curriculum.observe(self._trainer._env_step, seen)
+        if seen is None:
+            self._unjudged(verdict)
+            return False
+        return self._curriculum.observe(self._trainer._env_step, seen)
+
+    def _unjudged(self, verdict: Verdict) -> None:
+        """A stage is judged by a score that is refused: an error before the first step, a warning where the run would be lost."""
+        assert self._curriculum is not None
+        why = "; ".join(s.reason for s in verdict.scores.values() if s.reason) or "the game has no reference"
+        text = f"curriculum stage {self._curriculum.index} is judged by the score, and there is none: {why}"
+        if self.done == 0:
+            raise UserError(text)
+        log.warning("%s; the stage stays", text)
 
     def _next_stage(self) -> None:
         """Go on with copies of the curriculum's present stage; replay of the last one is dropped."""
@@ -250,7 +313,7 @@ class Run:
         self._copies.close()
         self._copies = self._make(self._stage_params(), self.n_envs)
         plan = self._plan(self._copies)
-        widths = [{n: (p.width, p.group.action) for n, p in x.items() if not n.endswith("_rivals")} for x in (plan, self.plan)]
+        widths = [{n: (p.width, p.group.action) for n, p in x.items() if p.learns} for x in (plan, self.plan)]
         if widths[0] != widths[1]:
             raise UserError(f"stage {self._curriculum.index} has parts {widths[0]}: the policies were made for {widths[1]}")
         self.team.plan = plan

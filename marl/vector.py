@@ -40,8 +40,8 @@ class VectorGame(Copies):
         if params is not None and (given or preset):
             raise UserError(f"{game.name}: give params or parameters by name, not both")
         self.params = params if params is not None else game.make_params(preset, **given)
-        if not 1 <= threads <= numba.config.NUMBA_NUM_THREADS:
-            raise UserError(f"threads = {threads}: legal range here is [1, {numba.config.NUMBA_NUM_THREADS}]")
+        if not isinstance(threads, int | np.integer) or not 1 <= threads <= numba.config.NUMBA_NUM_THREADS:
+            raise UserError(f"threads = {threads!r}: legal range here is [1, {numba.config.NUMBA_NUM_THREADS}]")
         self.threads = threads
         self._allocate(
             game.roles(self.params),
@@ -93,8 +93,8 @@ class VectorGame(Copies):
         for name, value in (given or {}).items():
             if name not in weights:
                 raise UserError(f"{self.name}.weights has no component {name!r}: legal are {', '.join(weights)}")
-            if not np.isfinite(value):
-                raise UserError(f"{self.name}.weights.{name} = {value}: a finite number is expected")
+            if not isinstance(value, int | float | np.number) or not np.isfinite(value):
+                raise UserError(f"{self.name}.weights.{name} = {value!r}: a finite number is expected")
             weights[name] = float(value)
         self.weights = weights
         return np.array(list(weights.values()))

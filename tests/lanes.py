@@ -1,4 +1,4 @@
-"""A small team on copies of a game, collecting: what the tests of the learning core stand on."""
+"""What the tests of the learning core stand on: tables of every kind of columns, and a small team on copies of a game, collecting."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from tianshou.utils.torch_utils import policy_within_training_step
 
 import algorithms
 from marl.assemble import make_buffers
 from marl.collect import LaneCollector
-from marl.copies import Copies
+from marl.copies import Copies, Group
+from marl.game import Column, Discrete
 from marl.replay import Buffers
 from marl.team import Part, Team, parts
 
@@ -28,6 +30,30 @@ SMALL: dict[str, dict[str, Any]] = {
     "qmix": {"hidden": [8], "replay": 200, "warm_up": 0, "batch": 16},
 }
 """Settings that differ from the defaults."""
+
+TABLES: dict[str, dict[str, Column | Discrete]] = {
+    "continuous": {"a": Column(0.0, 10.0), "b": Column(-1.0, 1.0)},
+    "discrete": {"a": Discrete(3), "b": Discrete(2)},
+    "line": {"a": Column(0.0, 10.0)},
+    "choice": {"a": Discrete(3)},
+    "hybrid": {"a": Discrete(3), "b": Column(0.01, 100.0, scale="log"), "c": Discrete(2), "d": Column(2.0, 6.0)},
+}
+SEEN = {"x": Column(-1.0, 1.0), "y": Column(-1.0, 1.0)}
+
+
+def part_of(table: str, masked: bool = False) -> Part:
+    return Part("all", Group("all", 0, 2, SEEN, TABLES[table]), 0, 2, masked)
+
+
+def rows_of(part: Part, n: int, seed: int = 0) -> torch.Tensor:
+    """Random observation rows [n, width]; where there is a mask, some choices of every column are forbidden, never all."""
+    chance = np.random.default_rng(seed)
+    legal = chance.random((n, part.mask_width)) < 0.5
+    begin = 0
+    for k in (c.k for c in part.group.action.values() if isinstance(c, Discrete)) if part.masked else ():
+        legal[np.arange(n), begin + chance.integers(k, size=n)] = True
+        begin += k
+    return torch.from_numpy(np.concatenate([chance.standard_normal((n, 2)), legal], 1).astype(np.float32))
 
 
 @dataclass

@@ -16,36 +16,12 @@ from algorithms import settings
 from algorithms.ippo import IPPO
 from algorithms.networks import Columns, Product
 from algorithms.onpolicy import Rows
-from marl.copies import Group
-from marl.game import Column, Discrete
 from marl.replay import LaneBuffer
 from marl.team import Part, seen
 from marl.vector import VectorGame
 from tests.algorithms.test_tianshou_399 import gae_returns
-from tests.lanes import lanes
+from tests.lanes import TABLES, lanes, part_of, rows_of
 from tests.payday import PAYDAY
-
-TABLES: dict[str, dict[str, Column | Discrete]] = {
-    "continuous": {"a": Column(0.0, 10.0), "b": Column(-1.0, 1.0)},
-    "discrete": {"a": Discrete(3), "b": Discrete(2)},
-    "hybrid": {"a": Discrete(3), "b": Column(0.01, 100.0, scale="log"), "c": Discrete(2), "d": Column(2.0, 6.0)},
-}
-SEEN = {"x": Column(-1.0, 1.0), "y": Column(-1.0, 1.0)}
-
-
-def part_of(table: str, masked: bool = False) -> Part:
-    return Part("all", Group("all", 0, 2, SEEN, TABLES[table]), 0, 2, masked)
-
-
-def rows_of(part: Part, n: int, seed: int = 0) -> torch.Tensor:
-    """Random observation rows [n, width]; where there is a mask, some choices of every column are forbidden, never all."""
-    chance = np.random.default_rng(seed)
-    legal = chance.random((n, part.mask_width)) < 0.5
-    begin = 0
-    for k in (c.k for c in part.group.action.values() if isinstance(c, Discrete)) if part.masked else ():
-        legal[np.arange(n), begin + chance.integers(k, size=n)] = True
-        begin += k
-    return torch.from_numpy(np.concatenate([chance.standard_normal((n, 2)), legal], 1).astype(np.float32))
 
 
 def made(part: Part, **given: Any) -> IPPO:

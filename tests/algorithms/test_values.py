@@ -117,7 +117,7 @@ def test_a_grid_makes_choices_of_continuous_columns() -> None:
 def test_a_row_of_a_grid_is_legal_where_all_its_choices_are() -> None:
     table: dict[str, Column | Discrete] = {"a": Discrete(2), "x": Column(0.0, 1.0), "b": Discrete(3)}
     grid = np.array([[0, 0.5, 2], [1, 0.1, 0], [1, 0.9, 2]])
-    part = Part("all", Group("all", 0, 1, {"o": Column(0, 1)}, table), 0, 1, True, grid)
+    part = Part("all", Group("all", 0, 1, {"o": Column(0, 1)}, table), 0, 1, True, grid=grid)
     assert Choices(part).needs.tolist() == [[0, 4], [1, 2], [1, 4]]
     learner = algorithms.load("idqn")(algorithms.settings_of("idqn")(), part, 10)
     rows = torch.tensor([[0.3, 0, 1, 1, 1, 1], [0.3, 1, 1, 0, 1, 1]])

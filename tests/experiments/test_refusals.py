@@ -35,6 +35,11 @@ CASES = {
     "unknown preset of parameters": (["env.preset=foo"], ["commons.preset = 'foo'"]),
     "unknown profile": (["profile=dev"], ["profile = 'dev'", "development, production"]),
     "unknown baseline": (["opponents=truthfull"], ["opponents = 'truthfull'", "random"]),
+    "one episode": (["evaluation.episodes=1"], ["evaluation.episodes = 1", "[2, "]),
+    "no folder": (["run_dir="], ["run_dir = ''", "the path of a folder"]),
+    "folder for Hydra": (["hydra.run.dir=/tmp/x"], ["hydra.run.dir = '/tmp/x'", "run_dir"]),
+    "nothing for a whole number": (["n_envs=null"], ["n_envs = null", "a whole number in [1, "]),
+    "name that is too long": (["run_dir=" + 300 * "x"], ["File name too long"]),
     "unknown device": (["device=quantum"], ["device = 'quantum'"]),
     "curriculum of another game": (["curriculum=auction_formats"], ["CommonsParams has no parameter"]),
     "no value": (["seed"], ["override 'seed'", "key=value"]),
@@ -49,6 +54,7 @@ CASES = {
     "no factory": (["env=pettingzoo"], ["env.factory is not given"]),
     "factory without a function": (["env=pettingzoo", "env.factory=tests.commons"], ["env.factory = 'tests.commons'", "module:name"]),
     "factory in no module": (["env=pettingzoo", "env.factory=nowhere:env"], ["env.factory = 'nowhere'", "no module named"]),
+    "list for the arguments of a factory": (["env=pettingzoo", "env.factory=a:b", "env.kwargs=[1]"], ["env.kwargs", "a table like {"]),
     "shared by different columns": (["env=pettingzoo", SPEAKER_LISTENER, "sharing=all"], ["sharing = 'all'"]),
     "module that is not there": (["--module", "nowhere.to.be"], ["--module = 'nowhere.to.be'", "no module named"]),
     "unknown option": (["--sed"], ["--sed"]),
@@ -59,7 +65,7 @@ CASES = {
 def test_refused_in_one_line(case: str, marl: Marl, tmp_path: Path) -> None:
     given, expected = CASES[case]
     own = [] if any(line.startswith("env=") for line in given) else TINY
-    refusal = marl("train", *own, *given, f"run_dir={tmp_path / 'run'}").refusal
+    refusal = marl("train", *own, f"run_dir={tmp_path / 'run'}", *given).refusal
     assert [words for words in expected if words not in refusal] == []
     assert not (tmp_path / "run").exists()
 

@@ -12,6 +12,7 @@ import pytest
 import experiments
 from experiments import training as command
 from experiments.run_folder import RunFolder
+from marl.errors import UserError
 from marl.schedule import Progress
 from marl.track import read_metrics
 from tests.experiments.conftest import TINY, Marl
@@ -75,6 +76,38 @@ def test_what_may_change_on_resume(marl: Marl, tmp_path: Path) -> None:
     assert run.read_manifest()["changes"] == [{"total_steps": 160, "early_stopping": {"patience": 1000}}]
 
 
+def test_the_best_is_by_return_where_scores_are_refused(marl: Marl, tmp_path: Path) -> None:
+    """Two episodes do not tell the references apart: the best policy is still the best seen, not the untrained one."""
+    few = ["env=auction", "env.preset=first_price_two", "algorithm.lr=0.01", "algorithm.rollout=16", "evaluation.episodes=2"]
+    said = marl("train", *few, "n_envs=4", "total_steps=256", "evaluation.every=64", f"run_dir={tmp_path / 'run'}")
+    assert "no score: gap between" in said.out
+    returns = {
+        row["step"]: row["evaluation/return"] for row in read_metrics(tmp_path / "run" / "metrics.jsonl") if "evaluation/return" in row
+    }
+    report = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert max(returns.values()) > returns[0]
+    assert returns[report["step"]] == max(returns.values())
+
+
+def test_a_curriculum_by_score_needs_one(marl: Marl, tmp_path: Path) -> None:
+    few = [
+        "env=auction",
+        "env.preset=first_price_two",
+        "curriculum=auction_formats",
+        "evaluation.episodes=2",
+        f"run_dir={tmp_path / 'run'}",
+    ]
+    assert "is judged by the score, and there is none: gap between" in marl("train", *few).refusal
+    assert not (tmp_path / "run").exists()
+
+
+def test_early_stopping_says_why(marl: Marl, tmp_path: Path) -> None:
+    still = ["algorithm.lr=0", "early_stopping.patience=40", "total_steps=1000", "evaluation.every=20"]
+    said = marl("train", *TINY, *still, f"run_dir={tmp_path / 'run'}")
+    assert "ended at step 40: no better evaluation for 40 steps; the best was at step 0" in said.err
+    assert read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]["step"] == 40
+
+
 def test_evaluate_again(marl: Marl, tmp_path: Path) -> None:
     marl("train", *SHORT, f"run_dir={tmp_path / 'run'}")
     said = marl("evaluate", str(tmp_path / "run"), "--episodes", "6", "--checkpoint", "last")
@@ -106,6 +139,24 @@ def test_the_same_from_python(tmp_path: Path) -> None:
     report = json.loads((result.run_dir / "evaluation.json").read_text())
     assert result.best_score == report["return"]["mean"]
     assert result.policy.act(np.zeros((7, 2, 2), np.float32)).shape == (7, 2, 1)
+    assert experiments.resume(result.run_dir, total_steps=140).policy.act({"harvester_0": [0.5, 1.0]})["harvester_0"].shape == (1,)
+
+
+@pytest.mark.parametrize(
+    ("obs", "text"),
+    [
+        ({"bob": [0, 1]}, "unknown agent 'bob'"),
+        ({"harvester_0": [0.0]}, "has 1 columns: expected 2"),
+        ({"harvester_0": "high"}, "harvester_0 = 'high': 2 numbers are expected"),
+        ({"harvester_0": [0.0, np.nan]}, "column 'time_left' = nan: a finite number"),
+        (np.zeros(4), r"shape \(4,\)"),
+    ],
+)
+def test_observations_that_a_policy_refuses(obs: Any, text: str, tmp_path: Path) -> None:
+    given: dict[str, Any] = {"env.n_agents": 2, "env.horizon": 5, "n_envs": 4, "algorithm.rollout": 5, "evaluation.episodes": 4}
+    policy = experiments.train("commons", "ippo", total_steps=20, run_dir=tmp_path / "run", **given).policy
+    with pytest.raises(UserError, match=text):
+        policy.act(obs)
 
 
 @pytest.mark.parametrize("launcher", ["basic", "joblib"])
@@ -126,3 +177,14 @@ def test_a_sweep(launcher: str, marl: Marl, tmp_path: Path) -> None:
 
 def test_a_sweep_with_a_mistyped_key(marl: Marl) -> None:
     assert "env.horizn" in marl("train", "-m", *TINY, "env.horizn=5,6").refusal
+
+
+def test_a_best_response_beside_the_evaluation(marl: Marl, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    marl("train", *SHORT, f"run_dir={run}")
+    said = marl("evaluate", str(run), "--episodes", "4", "--best-response", "60")
+    assert said.code == 0
+    (role,) = json.loads((run / "evaluation.json").read_text())["exploitability"].items()
+    assert f"a best response of {role[0]} gains" in said.out
+    assert role[1]["low"] <= role[1]["mean"] <= role[1]["high"]
+    assert "best_response = -1 steps" in marl("evaluate", str(run), "--best-response", "-1").refusal

@@ -238,6 +238,8 @@ def test_a_wrong_call_is_refused() -> None:
         view.step({"driver_0": 1, "driver_1": 0})
     with pytest.raises(UserError, match="render of crossing before reset"):
         ParallelGame(CROSSING, render_mode="ansi").render()
+    with pytest.raises(UserError, match="state of crossing before reset"):
+        view.state()
     view.reset(seed=0)
     with pytest.raises(UserError, match="action of driver_1 is missing"):
         view.step({"driver_0": 1})

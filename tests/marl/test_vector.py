@@ -267,3 +267,21 @@ def test_the_uncompiled_rules_give_the_same_numbers(tmp_path: Path) -> None:
     for name in TOYS:
         assert len(compiled[name]) > 1000
         np.testing.assert_allclose(plain[name], compiled[name], rtol=2e-6, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("seed", [None, "a", 1.5, True])
+def test_a_seed_that_is_no_whole_number_is_refused(seed: Any) -> None:
+    copies = VectorGame(COMMONS, 2)
+    with pytest.raises(UserError, match=r"seed = .*: a whole number is expected"):
+        copies.reset(seed)
+
+
+def test_whole_numbers_of_numpy_are_numbers() -> None:
+    copies = VectorGame(COMMONS, np.int64(2), threads=np.int64(1))
+    assert (copies.reset(np.int64(7)) == VectorGame(COMMONS, 2).reset(7)).all()
+
+
+def test_arguments_of_another_kind_are_refused_by_name() -> None:
+    for given, text in (({"threads": "2"}, "threads = '2'"), ({"weights": {"harvest": "x"}}, "weights.harvest = 'x'")):
+        with pytest.raises(UserError, match=text):
+            VectorGame(COMMONS, 2, **given)
