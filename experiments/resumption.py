@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from experiments.cli import load_modules, parser
 from experiments.compose import Setup, accepted
 from experiments.run_folder import RunFolder, config_hash, find, write
 from experiments.stored import stored
+from marl.disk import claim
 from marl.errors import UserError
 
 CHANGEABLE = ("total_steps", "total_episodes", "early_stopping.patience", "log_level")
@@ -29,6 +31,7 @@ def resume(run: str | Path, **overrides: Any) -> training.Result:
 def resume_lines(run: str | Path, overrides: Sequence[str]) -> training.Result:
     """`resume` with `key=value` lines."""
     folder = find(Path(run))
+    os.close(claim(folder.path))  # refused while another run writes here, before anything of it is touched
     before = stored(folder)
     _check_unedited(folder)
     setup = changed(folder, before, overrides)

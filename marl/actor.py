@@ -56,8 +56,9 @@ class Actor:
         part, policy = self.plan[name], self.policies[name]
         if not np.isfinite(obs).all():
             copy, agent, column = (int(i) for i in np.argwhere(~np.isfinite(obs))[0])
-            row, label = copy * obs.shape[1] + agent, list(part.group.observation)[column]
-            raise UserError(f"observation of {name}, row {row}, column {label!r} = {obs[copy, agent, column]}: a finite number is expected")
+            label, value = list(part.group.observation)[column], obs[copy, agent, column]
+            who = self.agents[first + agent]
+            raise UserError(f"observation of {who}, copy {copy}, column {label!r} = {value}: a finite number is expected")
         shape = obs.shape[:2]
         rows = part.joined(obs, np.ones((*shape, part.mask_width)) if mask is None else mask.reshape(*shape, part.mask_width), first)
         with torch.no_grad():

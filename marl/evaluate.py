@@ -15,7 +15,7 @@ from tianshou.utils.torch_utils import policy_within_training_step, torch_train_
 from marl import rng
 from marl.copies import Copies
 from marl.errors import UserError
-from marl.team import Part, seen
+from marl.team import Part, ScriptedPolicy, seen
 
 Array = npt.NDArray[Any]
 
@@ -100,7 +100,7 @@ def choose(policy: Policy, part: Part, copies: Copies) -> Array:
 
 
 class _frozen:
-    """Policies out of training: no exploration, no dropout, every one as it was afterwards."""
+    """Policies out of training: no exploration, no dropout, scripted draws that are the same every time; all as before afterwards."""
 
     def __init__(self, policies: Mapping[str, Policy]) -> None:
         self._contexts = [
@@ -108,6 +108,7 @@ class _frozen:
             for policy in policies.values()
             for context in (policy_within_training_step(policy, enabled=False), torch_train_mode(policy, enabled=False))
         ]
+        self._contexts += [policy.fixed_draws() for policy in policies.values() if isinstance(policy, ScriptedPolicy)]
 
     def __enter__(self) -> None:
         for context in self._contexts:

@@ -5,7 +5,8 @@ Tianshou's own multi-agent path pays only the last agent (tianshou#399, #1137); 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -29,9 +30,9 @@ SHARING = ("all", "group", "none")
 class Part:
     """Agents lo .. hi - 1 that share one policy; `masked` where its observation rows end with the action mask.
 
+    `learns` is false for agents that a script plays throughout a run.
     `grid` [K, U] are the actions that the game offers to learners that choose from a finite set, None where it offers none.
     `state_width` is S, the columns of the global state. With `ids`, rows say which of the agents from `origin` on they are of.
-    `learns` is false for agents that a script plays throughout a run.
     """
 
     name: str
@@ -140,12 +141,21 @@ class LightPolicy(Policy):
 
 
 class ScriptedPolicy(LightPolicy):
-    """A baseline as an ordinary policy: its actions are in the units of the action table."""
+    """A baseline as an ordinary policy: its actions are in the units of the action table. `seed` is one number or several."""
 
-    def __init__(self, baseline: Baseline, params: Any, seed: int = 0) -> None:
+    def __init__(self, baseline: Baseline, params: Any, seed: Sequence[int] = (0,)) -> None:
         super().__init__(action_space=spaces.Box(-np.inf, np.inf, (1,)), action_bound_method=None)
-        self._baseline, self._params = baseline, params
-        self.generator = np.random.default_rng(seed)
+        self._baseline, self._params, self._seed = baseline, params, tuple(seed)
+        self.generator = np.random.default_rng(self._seed)
+
+    @contextmanager
+    def fixed_draws(self) -> Iterator[None]:
+        """Draw the same as in every other such context, and go on afterwards as if it had not been."""
+        kept, self.generator = self.generator, np.random.default_rng((*self._seed, 1))
+        try:
+            yield
+        finally:
+            self.generator = kept
 
     def forward(self, batch: Any, state: Any = None, **_: Any) -> Any:
         """Batch(act [N, U])."""
@@ -181,12 +191,13 @@ def random_baseline(part: Part) -> Baseline:
 
 
 def scripted(copies: Copies, part: Part, name: str, seed: int = 0) -> ScriptedPolicy:
-    """The baseline of that name for a part; "random" serves every game."""
+    """The baseline of that name for a part; "random" serves every game. Two parts draw from two streams."""
     game = getattr(copies, "game", None)
     known = dict(game.baselines) if game is not None else {}
     if name != "random" and name not in known:
         raise UserError(f"baseline {name!r} of {copies.name}: legal are {', '.join([*known, 'random'])}")
-    return ScriptedPolicy(known[name] if name in known else random_baseline(part), getattr(copies, "params", None), seed)
+    own = known[name] if name in known else random_baseline(part)
+    return ScriptedPolicy(own, getattr(copies, "params", None), (seed % (1 << 64), part.lo))
 
 
 class TeamPolicy(Policy):

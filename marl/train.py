@@ -261,14 +261,14 @@ class Run:
 
     def _write_row(self, row: dict[str, float], evaluate: bool) -> None:
         moved = False
+        if self._curriculum is not None:
+            row["curriculum/stage"] = self._curriculum.index  # of what was collected and is evaluated, before a move
         if evaluate:
             verdict = self._judge.verdict(self.policies)
             row |= verdict.row()
             moved = self._take(verdict)
             self._evaluated = self.done // self.schedule.evaluation_every
         row |= {"train/episodes": self._episodes}
-        if self._curriculum is not None:
-            row["curriculum/stage"] = self._curriculum.index
         self._log.row(self._trainer._env_step, row)
         self._timings.append(self._trainer._env_step, {"episodes": self._episodes})
         if moved:
@@ -316,7 +316,10 @@ class Run:
         widths = [{n: (p.width, p.group.action) for n, p in x.items() if p.learns} for x in (plan, self.plan)]
         if widths[0] != widths[1]:
             raise UserError(f"stage {self._curriculum.index} has parts {widths[0]}: the policies were made for {widths[1]}")
-        self.team.plan = plan
+        left, self.team.plan = self.policies, plan
+        for name, policy in self._frozen(plan).items():  # scripts read the new parameters, and draw on
+            policy.generator = left[name].generator if name in left else policy.generator
+            self.team.policy.members[name] = policy
         self._collector.attach(self._copies)
         self._collector.buffer = self._buffers = make_buffers(self.team, self.n_envs, self.settings, self.seed)
         self._copies.reset(seed_of(self.seed, f"stage at {self._trainer._env_step}"))

@@ -18,6 +18,8 @@ from marl.game import Column, Discrete
 from marl.replay import Buffers
 from marl.team import Part, Team, parts
 
+torch.set_num_threads(1)  # as a run does; a second thread for small tensors only waits where cores are shared
+
 SMALL: dict[str, dict[str, Any]] = {
     "ippo": {"hidden": [8], "rollout": 4},
     "isac": {"hidden": [8], "replay": 200, "warm_up": 0, "batch": 16},

@@ -1,6 +1,7 @@
 """A small training run as a program of its own, for tests that kill it: `python -m tests.resumable ALGORITHM FOLDER SEED [SECONDS]`.
 
-With SECONDS, every row waits so long, so that a kill can be aimed at a moment between two rows.
+ALGORITHM-curriculum learns among random rivals in two stages that take turns. With SECONDS, every row waits so long,
+so that a kill can be aimed at a moment between two rows.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 import algorithms
+from curricula import Curriculum, Stage
 from marl.schedule import Progress, Schedule
 from marl.train import Run
 from marl.vector import VectorGame
@@ -34,9 +36,16 @@ SETTINGS: dict[str, dict[str, Any]] = {
 """What differs from the defaults, so that normalisers, warm-up and a full ring are all passed within seconds."""
 
 
+def stages() -> Curriculum:
+    """Every evaluation that 1,000 steps have passed before leads on or back."""
+    easy = Stage("easy", {"growth": 1.0}, promote=-1e9, on="return", window=1, minimum_steps=1_000)
+    return Curriculum([easy, Stage("hard", {"growth": 0.125}, demote=1e9, on="return", window=1, minimum_steps=1_000)])
+
+
 def main(name: str, folder: Path, seed: int, pause: float = 0.0) -> None:
     """Start the run in `folder`, or resume what stands there. Episodes of 13 ticks end within rollouts."""
     torch.set_num_threads(1)
+    name, _, kind = name.partition("-")
     settings = algorithms.settings_of(name)(lr=1e-3, hidden=[16], **SETTINGS.get(name, {}))
 
     def watch(_: Progress) -> None:
@@ -51,6 +60,7 @@ def main(name: str, folder: Path, seed: int, pause: float = 0.0) -> None:
         n_envs=4,
         folder=folder,
         watch=watch,
+        **({"curriculum": stages(), "rivals": "random"} if kind == "curriculum" else {}),
     )
     run.resume()
     print(run.run().ended)

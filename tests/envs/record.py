@@ -21,6 +21,11 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "auction_first": ("auction", {"n_agents": 2, "horizon": 2, "auctions_per_tick": 1, "mode": "asym_uniform", "format": "first"}),
     "auction_all_pay": ("auction", {"n_agents": 3, "horizon": 2, "auctions_per_tick": 4, "mode": "uniform_ipv", "format": "all_pay"}),
     "auction_pacing": ("auction", {"preset": "pacing", "horizon": 3, "auctions_per_tick": 8}),
+    "spread": ("spread", {"horizon": 3}),
+    "speaker_listener": ("speaker_listener", {"horizon": 3}),
+    "foraging": ("foraging", {"size": 5, "horizon": 3}),
+    "bertrand": ("bertrand", {"horizon": 3}),
+    "warehouse": ("warehouse", {"column_height": 2, "horizon": 3}),
     "auction_log": ("auction_log", {"n_agents": 2, "horizon": 40, "budget": 1 / 8}),
 }
 
@@ -41,7 +46,7 @@ def trajectory(case: str, steps: int = 4) -> dict[str, Any]:
 
 
 def _rounded(values: Any) -> Any:
-    return np.vectorize(lambda x: float(f"{x:.6g}"))(values).tolist()
+    return np.vectorize(lambda x: float(f"{x:.6g}"), otypes=[float])(values).tolist()
 
 
 if __name__ == "__main__":

@@ -131,7 +131,9 @@ def test_a_change_that_was_cut_short_is_legal(run: Path, marl: Marl) -> None:
 def test_two_processes_on_one_folder(run: Path, marl: Marl) -> None:
     held = claim(run)
     assert held > 0
+    before = {p.name: p.read_bytes() for p in run.iterdir()}
     assert "belongs to one at a time" in marl("resume", str(run), "total_steps=100").refusal
+    assert {p.name: p.read_bytes() for p in run.iterdir()} == before
 
 
 def test_a_full_disk_leaves_the_previous_checkpoint(run: Path, marl: Marl) -> None:

@@ -17,6 +17,7 @@ import torch
 
 from algorithms import ALGORITHMS
 from marl import checkpoint
+from marl.track import read_metrics
 
 ROOT = Path(__file__).parents[2]
 KILLS = 5
@@ -78,7 +79,7 @@ def assert_equal_runs(one: Path, other: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(ALGORITHMS))
+@pytest.mark.parametrize("name", [*sorted(ALGORITHMS), "ippo-curriculum", "isac-curriculum"])
 def test_killed_and_resumed_equals_never_killed(name: str, tmp_path: Path) -> None:
     """Five kills at random moments, every resume under another seed on the command line."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -91,6 +92,8 @@ def test_killed_and_resumed_equals_never_killed(name: str, tmp_path: Path) -> No
         kill_at(spawn(name, broken, seed=3 if i == 0 else 90 + i, pause=0.05), broken, goal, chance.random() * 0.08)
     finish(spawn(name, broken, seed=99))
     assert_equal_runs(whole, broken)
+    stages = {row.get("curriculum/stage") for row in read_metrics(whole / "metrics.jsonl")}
+    assert stages == ({0, 1} if name.endswith("curriculum") else {None})
 
 
 def test_kill_before_the_first_checkpoint_starts_again(tmp_path: Path) -> None:
