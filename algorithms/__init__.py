@@ -24,6 +24,8 @@ ALGORITHMS: dict[str, str] = {
     "mappo": "algorithms.mappo:MAPPO",
     "vdn": "algorithms.vdn:VDN",
     "qmix": "algorithms.qmix:QMIX",
+    "maddpg": "algorithms.maddpg:MADDPG",
+    "matd3": "algorithms.matd3:MATD3",
 }
 
 SETTINGS: dict[str, type] = {
@@ -36,6 +38,8 @@ SETTINGS: dict[str, type] = {
     "mappo": settings.MAPPO,
     "vdn": settings.VDN,
     "qmix": settings.QMIX,
+    "maddpg": settings.MADDPG,
+    "matd3": settings.MATD3,
 }
 """Settings of the algorithms here, readable without torch; an algorithm that lives elsewhere has them as `Class.Settings`."""
 

@@ -51,8 +51,9 @@ class ValueNet(nn.Module):
         self.net = Dueling(*shape) if dueling else mlp(*shape, 1.0)
 
     def legal(self, rows: Tensor) -> Tensor:
-        """[N, K]."""
-        return (rows[:, self.observed :] > 0.5)[:, self.needs].all(-1)
+        """[N, K]; all where none is, as of an agent that has left."""
+        legal = (rows[:, self.observed :] > 0.5)[:, self.needs].all(-1)
+        return legal | ~legal.any(-1, keepdim=True)
 
     def forward(self, obs: Any, state: Any = None, info: Any = None) -> tuple[Tensor, Any]:
         """(values [N, K], state)."""

@@ -100,7 +100,7 @@ class ISAC(Replayed):
     n_step: int = setting(1, 1, 1_000, "steps of reward before bootstrapping")
     alpha: float | None = setting(None, 0.0, 1_000.0, "temperature; none: learned toward the target entropy")
     target_entropy: float | None = setting(
-        None, -1e6, 1e6, "nats; none: -1 a continuous column, .5 log of its legal choices a discrete one"
+        None, -1e6, 1e6, "nats; none: -1 a continuous column, .5 log of the legal choices a discrete one"
     )
 
 
@@ -198,3 +198,28 @@ class QMIX(VDN):
 
     embed: int = setting(32, 1, 65_536, "units of the mixing network")
     hypernet: int = setting(64, 1, 65_536, "hidden units of the networks that give its weights")
+
+
+@dataclass
+class MADDPG(Replayed):
+    """Of `algorithms.maddpg`."""
+
+    serves: ClassVar[str] = "continuous"
+    replay: int = setting(200_000, 1, 100_000_000, "agent rows that a part's replay holds")
+    reward: str = field(
+        default="individual", metadata={"options": ("individual", *TEAM), "help": "what a member is paid: its own reward or the team's"}
+    )
+    tau: float = setting(0.01, 0.0, 1.0, "share of the new networks that enters the target networks")
+    noise: float = setting(0.1, 0.0, 10.0, "standard deviation of the noise that explores; the range of a column is [-1, 1]")
+    target_noise: float = setting(0.0, 0.0, 10.0, "standard deviation of the noise on target actions")
+    noise_clip: float = setting(0.5, 0.0, 10.0, "largest noise on a target action")
+    delay: int = setting(1, 1, 1_000, "updates of the critics for one of the actor")
+    gradient_norm: float = setting(10.0, 1e-9, 1e9, "largest L2 norm of a gradient")
+
+
+@dataclass
+class MATD3(MADDPG):
+    """Of `algorithms.matd3`."""
+
+    target_noise: float = setting(0.2, 0.0, 10.0, "standard deviation of the noise on target actions")
+    delay: int = setting(2, 1, 1_000, "updates of the critics for one of the actor")

@@ -210,7 +210,7 @@ class Run:
         plan = parts(copies, self._sharing, None if self._rivals is None else 1)
         if not getattr(self.settings, "agent_id", False):
             return plan
-        return {name: part if name.endswith("_rivals") else part.named() for name, part in plan.items()}
+        return {name: part.named() if part.learns else part for name, part in plan.items()}
 
     def _frozen(self, plan: Mapping[str, Part]) -> dict[str, Policy]:
         """Policies of the parts that do not learn."""

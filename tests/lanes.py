@@ -30,6 +30,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "mappo": {"hidden": [8], "rollout": 4},
     "vdn": {"hidden": [8], "replay": 200, "warm_up": 0, "batch": 16},
     "qmix": {"hidden": [8], "replay": 200, "warm_up": 0, "batch": 16},
+    "maddpg": {"hidden": [8], "replay": 200, "warm_up": 0, "batch": 16},
+    "matd3": {"hidden": [8], "replay": 200, "warm_up": 0, "batch": 16},
 }
 """Settings that differ from the defaults."""
 

@@ -30,6 +30,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "mappo": {"rollout": 8},
     "vdn": {"rollout": 2, "replay": 2_000, "warm_up": 300, "batch": 32, "epsilon_steps": 3_000, "target": 3},
     "qmix": {"rollout": 2, "replay": 2_000, "warm_up": 300, "batch": 32, "epsilon_steps": 3_000, "standardise": True},
+    "maddpg": {"rollout": 2, "replay": 2_000, "warm_up": 300, "batch": 32},
+    "matd3": {"rollout": 2, "replay": 2_000, "warm_up": 300, "batch": 32, "delay": 3},
 }
 """What differs from the defaults, so that normalisers, warm-up and a full ring are all passed within seconds."""
 

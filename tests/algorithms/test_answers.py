@@ -26,6 +26,8 @@ AIMED: dict[str, dict[str, Any]] = {
     "itd3": REPLAYED,
     "idqn": {**REPLAYED, "epsilon_steps": 5_000},
     "mappo": {"rollout": 16, "lr": 3e-3},
+    "maddpg": REPLAYED,
+    "matd3": REPLAYED,
 }
 """What differs from the defaults where archers aim; the best of eleven arrows misses by .0008 on average, squared."""
 

@@ -1,0 +1,116 @@
+"""MADDPG and MATD3: deterministic actors, critics that see the global state and everybody's action (Lowe et al. 2017).
+
+J_Q = sum_j E[(Q_ji(s, a) - y_i)^2],  y_i = r_i + gamma min_j Q'_ji(s', a'),  a'_k = clip(mu'(o'_k) + clip(e, -c, c), -1, 1),
+J_mu = -mean_i E[Q_1i(s, a with mu(o_i) for a_i)],  e ~ N(0, s^2). MADDPG has one critic, no noise e and moves the actor with
+every update; MATD3 (Ackermann et al. 2019) has two, noise, and moves it every `delay` updates. Members share the actor; a
+critic has an output for each of them, or a single one under a team reward. Team rows: o [n, N, width], a [n, N, U] in
+[-1, 1], s [N, S], y [n or 1, N]. A member that has left acts 0 and is in no mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from tianshou.algorithm.algorithm_base import LaggedNetworkPolyakUpdateAlgorithmMixin, OffPolicyAlgorithm, TrainingStats
+from torch import Tensor, nn
+
+from algorithms import check_serves, settings
+from algorithms.itd3 import NoisyPolicy, SquashedActor
+from algorithms.networks import mlp
+from algorithms.onpolicy import adam
+from marl.team import Part
+
+
+@dataclass(kw_only=True)
+class Losses(TrainingStats):
+    """Of one update; the actor's is that of its last."""
+
+    actor_loss: float
+    critic_loss: float
+
+
+class JointCritics(nn.Module):
+    """States [N, S] and members' actions [n, N, U] -> values [critics, heads, N]."""
+
+    def __init__(self, critics: int, inputs: int, heads: int, s: settings.MADDPG) -> None:
+        super().__init__()
+        self.nets = nn.ModuleList(mlp(inputs, heads, s.hidden, s.activation, 1.0) for _ in range(critics))
+
+    def forward(self, state: Tensor, act: Tensor) -> Tensor:
+        """[critics, heads, N]."""
+        rows = torch.cat([state, act.transpose(0, 1).flatten(1)], 1)
+        return torch.stack([net(rows).T for net in self.nets])
+
+
+class MADDPG(OffPolicyAlgorithm[NoisyPolicy], LaggedNetworkPolyakUpdateAlgorithmMixin):
+    """MADDPG for one part of the agents. `updates` is the number of updates in the run."""
+
+    Settings: type = settings.MADDPG
+    FIELDS: tuple[str, ...] = ()
+    COUNTERS = ("_iter", "_last")
+    CENTRAL = True
+    name, critics = "maddpg", 1
+
+    def __init__(self, s: settings.MADDPG, part: Part, updates: int) -> None:
+        s.check()
+        check_serves(self.name, part.name, part.group.action, part.grid)
+        super().__init__(policy=NoisyPolicy(SquashedActor(part, s.hidden, s.activation), s.noise))
+        LaggedNetworkPolyakUpdateAlgorithmMixin.__init__(self, s.tau)
+        self.s, self.heads = s, part.n if s.reward == "individual" else 1
+        self.critic = JointCritics(self.critics, part.state_width + part.n * self.policy.row_width, self.heads, s)
+        self.actor_old, self.critic_old = self._add_lagged_network(self.policy.actor), self._add_lagged_network(self.critic)
+        self.policy_optim, self.critic_optim = (
+            self._create_optimizer(module, adam(s.lr, s.anneal, updates), max_grad_norm=s.gradient_norm)
+            for module in (self.policy, self.critic)
+        )
+        self._iter, self._last = 0, 0.0
+
+    def record(self, rows: Tensor, out: Any) -> dict[str, Tensor]:
+        """Nothing: the update needs only the row."""
+        return {}
+
+    def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
+        """Tensors; rewards and whether there is a future by head [n or 1, N]."""
+        alive, single = batch.alive, self.s.reward != "individual"
+        fields = {name: batch.__dict__[name] for name in ("obs", "obs_next", "state", "state_next")}
+        fields |= {"act": batch.act * alive[:, :, None], "alive": alive, "alive_next": alive & ~batch.terminated}
+        fields["reward"] = buffer.paid(self.s.reward, indices)[None] if single else np.where(alive, batch.rew, 0.0)
+        fields["goes_on"] = ~buffer.over(indices)[None] if single else ~batch.terminated
+        device = next(self.critic.parameters()).device
+        batch.__dict__.update({name: torch.as_tensor(value, dtype=torch.float32, device=device) for name, value in fields.items()})
+        return batch
+
+    def _targets(self, batch: Any) -> Tensor:
+        """y [heads, N]."""
+        with torch.no_grad():
+            act = self.actor_old(batch.obs_next.flatten(0, 1))[0].view_as(batch.act)
+            noise = (self.s.target_noise * torch.randn_like(act)).clamp(-self.s.noise_clip, self.s.noise_clip)
+            act = (act + noise).clamp(-1.0, 1.0) * batch.alive_next.unsqueeze(2)
+            y: Tensor = batch.reward + self.s.gamma * batch.goes_on * self.critic_old(batch.state_next, act).min(0).values
+            return y
+
+    def _actor_loss(self, batch: Any) -> Tensor:
+        """J_mu: of every member's own fresh action among the recorded ones of the others."""
+        act, n = batch.act, len(batch.act)
+        fresh = self.policy.actor(batch.obs.flatten(0, 1))[0].view_as(act)
+        own = torch.eye(n, device=act.device).view(n, n, 1, 1)  # [member whose loss it is, member that acts]
+        joint = (own * fresh + (1.0 - own) * act).transpose(0, 1).flatten(1, 2)  # [n, n * N, U]
+        value = self.critic(batch.state.repeat(n, 1), joint)[0].view(self.heads, n, -1)
+        mine = value.diagonal().T if self.heads > 1 else value[0]
+        return -(mine * batch.alive).sum() / batch.alive.sum()
+
+    def _update_with_batch(self, batch: Any) -> Losses:
+        weight = batch.alive if self.heads > 1 else torch.ones_like(batch.reward)
+        error = (self.critic(batch.state, batch.act) - self._targets(batch)).square()
+        critic = (error * weight).sum() / weight.sum()
+        self.critic_optim.step(critic)
+        if self._iter % self.s.delay == 0:
+            actor = self._actor_loss(batch)
+            self._last = actor.item()
+            self.policy_optim.step(actor)
+            self._update_lagged_network_weights()
+        self._iter += 1
+        return Losses(actor_loss=self._last, critic_loss=critic.item())
