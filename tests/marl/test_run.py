@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import algorithms
+from algorithms.settings import Replayed
 from curricula import Curriculum, Stage
 from marl import checkpoint
 from marl.errors import UserError
@@ -234,12 +235,15 @@ def broken(folder: Path, at: Sequence[int], **given: Any) -> None:
             run.run()
 
 
-@pytest.mark.parametrize("game", [COMMONS, BAZAAR])
-@pytest.mark.parametrize("name", sorted(algorithms.ALGORITHMS))
+MIXED = [name for name in sorted(algorithms.ALGORITHMS) if algorithms.settings_of(name).serves == "any"]
+"""Algorithms that learn the mixed actions of the bazaar; the others would refuse them."""
+
+
+@pytest.mark.parametrize(("name", "game"), [*((n, COMMONS) for n in sorted(algorithms.ALGORITHMS)), *((n, BAZAAR) for n in MIXED)])
 @pytest.mark.parametrize("rivals", [None, "random"])
 def test_a_broken_run_is_the_whole_run(name: str, game: Any, rivals: str | None, tmp_path: Path) -> None:
     """Between a checkpoint and the next, with rivals that draw, with agents that leave."""
-    epoch = 8 if name == "ippo" else 256  # steps: on-policy a rollout, off-policy 128 ticks
+    epoch = 256 if issubclass(algorithms.settings_of(name), Replayed) else 8  # steps: off-policy 128 ticks, on-policy a rollout
     plan = Schedule(6 * epoch, evaluation_every=3 * epoch, evaluation_episodes=4, checkpoint_every=2 * epoch)
     own = {"anneal": True, **({"return_scaling": True} if name == "ippo" else {})}
     given = {"schedule": plan, "name": name, "game": game, "rivals": rivals, "own": own}
