@@ -97,6 +97,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser("benchmark")
     options.add_argument("--quick", action="store_true", help="8 and 64 lanes alone, no start-up and no memory")
     quick = options.parse_args(arguments).quick
+    began = [] if quick else starts()  # first: a child's peak counts its parent's memory at the fork
     import torch
 
     torch.set_num_threads(1)
@@ -106,7 +107,6 @@ def main(arguments: Sequence[str]) -> int:
         rate = f"{r.rate:,.0f} {r.unit}"
         rows.append([r.name, f"{r.median:.2f}", f"{r.low:.2f}", f"{r.high:.2f}", f"{r.at_least:g}", rate, verdict(r.holds)])
         print(f"{r.name}: {r.median:.2f}", file=sys.stderr, flush=True)
-    began = [] if quick else starts()
     load = os.getloadavg()[0]
     print(tables.table(HEAD, rows))
     if began:
