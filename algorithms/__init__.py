@@ -11,6 +11,7 @@ import importlib
 from typing import Any
 
 from algorithms import settings
+from marl.convention import INDIVIDUAL, REWARDS
 from marl.errors import UserError
 from marl.game import ActionTable, Column, Discrete
 
@@ -70,6 +71,17 @@ def check_serves(name: str, where: str, action: ActionTable, grid: Any) -> None:
     needs = {"choices": "a single Discrete column or an action_grid", "continuous": "continuous columns alone"}[kind]
     able = ", ".join(other for other in ALGORITHMS if _fits(_serves(other), action, grid))
     raise UserError(f"algorithm = {name!r} for {where}, whose action is {what}: {needs} is needed, legal there are {able}")
+
+
+def check_paid(name: str, reward: str) -> None:
+    """Raise UserError where the algorithm learns a team's value and everybody is paid its own reward."""
+    if reward != INDIVIDUAL or not getattr(settings_of(name), "joint", False):
+        return
+    team = ", ".join(r for r in REWARDS if r != INDIVIDUAL)
+    able = ", ".join(other for other in ALGORITHMS if not getattr(settings_of(other), "joint", False))
+    raise UserError(
+        f"reward = {reward!r} under algorithm = {name!r}, which learns one value of the team: legal are {team}; individual serves {able}"
+    )
 
 
 def _serves(name: str) -> str:

@@ -59,7 +59,7 @@ class MADDPG(OffPolicyAlgorithm[NoisyPolicy], LaggedNetworkPolyakUpdateAlgorithm
         check_serves(self.name, part.name, part.group.action, part.grid)
         super().__init__(policy=NoisyPolicy(SquashedActor(part, s.hidden, s.activation), s.noise))
         LaggedNetworkPolyakUpdateAlgorithmMixin.__init__(self, s.tau)
-        self.s, self.heads = s, part.n if s.reward == "individual" else 1
+        self.s, self._team, self.heads = s, part.teams, 1 if part.teams else part.n
         self.critic = JointCritics(self.critics, part.state_width + part.n * self.policy.row_width, self.heads, s)
         self.actor_old, self.critic_old = self._add_lagged_network(self.policy.actor), self._add_lagged_network(self.critic)
         self.policy_optim, self.critic_optim = (
@@ -74,10 +74,10 @@ class MADDPG(OffPolicyAlgorithm[NoisyPolicy], LaggedNetworkPolyakUpdateAlgorithm
 
     def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
         """Tensors; rewards and whether there is a future by head [n or 1, N]."""
-        alive, single = batch.alive, self.s.reward != "individual"
+        alive, single = batch.alive, self._team
         fields = {name: batch.__dict__[name] for name in ("obs", "obs_next", "state", "state_next")}
         fields |= {"act": batch.act * alive[:, :, None], "alive": alive, "alive_next": alive & ~batch.terminated}
-        fields["reward"] = buffer.paid(self.s.reward, indices)[None] if single else np.where(alive, batch.rew, 0.0)
+        fields["reward"] = buffer.paid(indices)[None] if single else np.where(alive, batch.rew, 0.0)
         fields["goes_on"] = ~buffer.over(indices)[None] if single else ~batch.terminated
         device = next(self.critic.parameters()).device
         batch.__dict__.update({name: torch.as_tensor(value, dtype=torch.float32, device=device) for name, value in fields.items()})

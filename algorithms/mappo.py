@@ -2,7 +2,7 @@
 
 L = E[min(r A, clip(r, 1 - e, 1 + e) A)] - c_v E[h(R - V(s))] + c_e E[H],  r = pi(a_i|o_i) / pi_old(a_i|o_i), h Huber's loss,
 A by GAE(lambda) (Schulman et al. 2016), normalised over the rollout's rows of members that acted. Rows of members o, a, r, A
-[n, N], states s [N, S]. Under a team reward (`reward: team_sum | team_mean`) V is [N], and all members have its advantage;
+[n, N], states s [N, S]. Under a team reward (`marl.convention`) V is [N], and all members have its advantage;
 under individual rewards V has an output for each member. A member that has left is in no term; the team's return goes on.
 With `normalise_values` V learns (R - m) / d for running moments m, d of R, each of which moves 2 % a rollout.
 
@@ -45,14 +45,14 @@ class MAPPO(PPO):
         self.minibatches = s.minibatches
         super().__init__(
             policy=ActorPolicy(Actor(part, s.hidden, s.activation, s.log_std)),
-            critic=mlp(part.state_width, part.n if s.reward == "individual" else 1, s.hidden, s.activation, 1.0),
+            critic=mlp(part.state_width, 1 if part.teams else part.n, s.hidden, s.activation, 1.0),
             optim=adam(s.lr, s.anneal, updates),
             eps_clip=s.clip,
             max_grad_norm=s.gradient_norm,
             gae_lambda=s.gae_lambda,
             gamma=s.gamma,
         )
-        self.s, self._team = s, s.reward != "individual"
+        self.s, self._team = s, part.teams
         self.register_buffer("moments", torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64))  # mean, variance, rollouts
 
     def record(self, rows: Tensor, out: Any) -> dict[str, Tensor]:
@@ -81,7 +81,7 @@ class MAPPO(PPO):
     def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
         """Returns and advantages by Tianshou's GAE, of the team or of each member; tensors [n, N, ...] of team rows."""
         value, following = self._both_values(buffer)
-        rows = buffer.joint(self.s.reward) if self._team else batch
+        rows = buffer.joint() if self._team else batch
         estimator = rows if self._team else buffer
         returns, advantages = self.compute_episodic_return(
             rows, estimator, np.arange(len(rows.rew)), following, value, gamma=self.gamma, gae_lambda=self.gae_lambda

@@ -15,7 +15,7 @@ from tianshou.algorithm.modelfree.reinforce import SimpleLossTrainingStats
 from tianshou.utils import RunningMeanStd
 from torch import Tensor, nn
 
-from algorithms import check_serves, settings
+from algorithms import check_paid, check_serves, settings
 from algorithms.choices import GreedyPolicy
 from algorithms.onpolicy import adam
 from marl.team import Part
@@ -31,6 +31,7 @@ class Mixture(OffPolicyAlgorithm[GreedyPolicy], LaggedNetworkPolyakUpdateAlgorit
     def __init__(self, name: str, s: settings.VDN, part: Part, updates: int, mixer: nn.Module) -> None:
         s.check()
         check_serves(name, part.name, part.group.action, part.grid)
+        check_paid(name, part.reward)
         super().__init__(policy=GreedyPolicy(part, s))
         LaggedNetworkPolyakUpdateAlgorithmMixin.__init__(self, s.tau)
         self.s, self.mixer = s, mixer
@@ -46,7 +47,7 @@ class Mixture(OffPolicyAlgorithm[GreedyPolicy], LaggedNetworkPolyakUpdateAlgorit
 
     def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
         """Tensors, the team's reward and whether the team goes on."""
-        reward = buffer.paid(self.s.reward, indices)
+        reward = buffer.paid(indices)
         if self.s.standardise:
             self.ret_rms.update(reward)
             reward = self.ret_rms.norm(reward)

@@ -25,9 +25,11 @@ class Settings:
     """What every algorithm has. `check` refuses what is out of range.
 
     `serves` says which actions it can learn: "any", "continuous" columns alone, or "choices" from a finite set.
+    `joint` says that it learns one value of a whole team and so needs a team's reward.
     """
 
     serves: ClassVar[str] = "any"
+    joint: ClassVar[bool] = False
 
     lr: float = setting(3e-4, 0.0, 10.0, "learning rate")
     anneal: bool = setting(True, 0, 1, "learning rate falls linearly to 0 over the run")
@@ -163,17 +165,10 @@ class ITD3(Replayed):
     n_step: int = setting(1, 1, 1_000, "steps of reward before bootstrapping")
 
 
-TEAM = ("team_sum", "team_mean")
-"""What all members of a team are paid: the sum of their rewards, or the mean."""
-
-
 @dataclass
 class MAPPO(Proximal):
     """Of `algorithms.mappo`."""
 
-    reward: str = field(
-        default="individual", metadata={"options": ("individual", *TEAM), "help": "what a member is paid: its own reward or the team's"}
-    )
     normalise_values: bool = setting(True, 0, 1, "the critic learns returns less their running mean over their running deviation")
     huber: float | None = setting(1.0, 1e-9, 1e9, "delta of the critic's Huber loss; none: half the squared error")
     value: float = setting(1.0, 0.0, 100.0, "coefficient of the value loss")
@@ -183,9 +178,9 @@ class MAPPO(Proximal):
 class VDN(Exploring):
     """Of `algorithms.vdn`."""
 
+    joint: ClassVar[bool] = True
     replay: int = setting(200_000, 1, 100_000_000, "agent rows that a part's replay holds")
     batch: int = setting(64, 1, 1_000_000, "team rows an update")
-    reward: str = field(default="team_sum", metadata={"options": TEAM, "help": "of the team's rewards"})
     standardise: bool = setting(False, 0, 1, "rewards less their running mean over their running deviation")
     target: int = setting(1, 1, 1_000_000, "updates after which a share of the networks enters the target networks")
     tau: float = setting(0.01, 0.0, 1.0, "that share; 1: the target networks are set to those that learn")
@@ -206,9 +201,6 @@ class MADDPG(Replayed):
 
     serves: ClassVar[str] = "continuous"
     replay: int = setting(200_000, 1, 100_000_000, "agent rows that a part's replay holds")
-    reward: str = field(
-        default="individual", metadata={"options": ("individual", *TEAM), "help": "what a member is paid: its own reward or the team's"}
-    )
     tau: float = setting(0.01, 0.0, 1.0, "share of the new networks that enters the target networks")
     noise: float = setting(0.1, 0.0, 10.0, "standard deviation of the noise that explores; the range of a column is [-1, 1]")
     target_noise: float = setting(0.0, 0.0, 10.0, "standard deviation of the noise on target actions")

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import algorithms
 from experiments import groups, refusals
 from experiments.schema import DEFAULT_STEPS, EVALUATIONS, TrainConfig, check
 from marl.errors import UserError
@@ -113,6 +114,7 @@ def resolve(config: Any) -> Setup:
     _fill_counts(values)
     game, params = _fill_env(values["env"])
     _check_opponents(values["opponents"], values["env"]["name"], [*({} if game is None else game.baselines), "random"])
+    algorithms.check_paid(values["algorithm"]["name"], values["reward"])
     settings = groups.build_settings(values["algorithm"]["name"], values["algorithm"])
     return Setup(values, game, params, settings)
 

@@ -12,6 +12,7 @@ from math import inf
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
+from marl.convention import REWARDS, TIME_LIMITS
 from marl.errors import UserError
 from marl.params import Limits, choice, param, text
 
@@ -70,6 +71,8 @@ class TrainConfig:
     opponents: str | None = field(
         default=None, metadata={"limits": Limits(help="baseline that all but the first agent of every role follow; null: all learn")}
     )
+    reward: str = choice("individual", REWARDS, "what a learner is paid: its own reward, or that of all who learn, summed or averaged")
+    time_limit: str = choice("bootstrap", TIME_LIMITS, "what follows the horizon of a continuing game: its value, or nothing")
     device: str = text("cpu", "torch device")
     threads: int = param(1, 1, 1024, "threads", "of torch and of the rules")
     run_dir: str = text(

@@ -12,6 +12,7 @@ from gymnasium import spaces
 from tianshou.data import CollectStats
 from tianshou.data.collector import BaseCollector
 
+from marl.convention import BOOTSTRAP, TERMINAL, TIME_LIMITS, pay
 from marl.copies import Copies
 from marl.errors import UserError
 from marl.game import TERMINATED, TRUNCATED
@@ -51,11 +52,15 @@ class Episodes:
 class LaneCollector(BaseCollector):
     """Steps copies with a team's policies and writes what the learning parts saw into their buffers.
 
-    A step counted here is one tick of one copy. `finished` gathers episodes until `take_finished`.
+    A step counted here is one tick of one copy. `finished` gathers episodes until `take_finished`. Buffers hold what the
+    parts' convention pays; returns are sums of the game's own rewards. `time_limit`: bootstrap or terminal (`marl.convention`).
     """
 
-    def __init__(self, team: Team, copies: Copies, buffers: Buffers, seed: int, device: str = "cpu") -> None:
+    def __init__(self, team: Team, copies: Copies, buffers: Buffers, seed: int, device: str = "cpu", time_limit: str = BOOTSTRAP) -> None:
+        if time_limit not in TIME_LIMITS:
+            raise UserError(f"time_limit = {time_limit!r}: legal are {', '.join(TIME_LIMITS)}")
         super().__init__(team, _Lanes(copies), buffers)
+        self._terminal = time_limit == TERMINAL
         self.team, self.seed, self.device = team, seed, device
         self.finished = Episodes()
         self.attach(copies)
@@ -67,6 +72,10 @@ class LaneCollector(BaseCollector):
         self._action = np.zeros(copies.action.shape)
         self._return, self._cost = np.zeros(shape), np.zeros((*shape, len(copies.cost_names)))
         self._length = np.zeros(copies.n_envs, np.int64)
+        self._learners = np.zeros(copies.n_agents, np.bool_)
+        for name in self.buffer:
+            part = self.team.plan[name]
+            self._learners[part.lo : part.hi] = True
 
     def _validate_buffer(self) -> None:
         """Buffers are made for the lanes; there is nothing to compare."""
@@ -118,6 +127,8 @@ class LaneCollector(BaseCollector):
         over = copies.status != 0
         ended = self._ended(over, acted)
         for name, row in written.items():
+            part = self.team.plan[name]
+            row["rew"] = pay(part.reward, copies.reward, self._learners, acted)[:, part.lo : part.hi]
             self._write(name, row, ended, acted)
         if over.any():
             self._finish(over)
@@ -161,7 +172,8 @@ class LaneCollector(BaseCollector):
         if left is None and acted is None and not over.any():
             return None
         shape = (len(over), self.copies.n_agents)
-        terminated = np.broadcast_to((self.copies.status == TERMINATED)[:, None], shape).copy()
+        ends = over if self._terminal else self.copies.status == TERMINATED
+        terminated = np.broadcast_to(ends[:, None], shape).copy()
         if left is not None:
             terminated |= left & ~over[:, None]  # of a copy that is over, `alive` shows the next episode
         truncated = np.broadcast_to((self.copies.status == TRUNCATED)[:, None], shape) & ~terminated
@@ -170,7 +182,6 @@ class LaneCollector(BaseCollector):
     def _write(self, name: str, row: dict[str, Any], ended: Any, acted: Any) -> None:
         part, buffer, copies = self.team.plan[name], self.buffer[name], self.copies
         own = slice(part.lo, part.hi)
-        row["rew"] = copies.reward[:, own]
         if buffer.keep_next:
             row["obs_next"] = part.rows(copies.final_obs, copies.final_mask)
             if buffer.central:

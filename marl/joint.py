@@ -76,20 +76,27 @@ class TeamBuffer(LaneBuffer):
         found: Array = np.any(self.lanes("alive"), axis=0)
         return found
 
-    def paid(self, convention: str, index: Any = slice(None)) -> Array:
-        """Reward of the team in the rows `index`, [N]: the sum or the mean over all n members of what those who acted were paid."""
-        total: Array = np.where(self.lanes("alive")[:, index], self.lanes("rew")[:, index], 0.0).sum(0, dtype=np.float32)
-        return total / np.float32(self.agents) if convention == "team_mean" else total
+    def paid(self, index: Any = slice(None)) -> Array:
+        """Reward of a team in the rows `index`, [N]: what any member who acted was paid, 0 where none did.
+
+        Of a part whose convention is a team's (`marl.convention`), which pays all who acted the same.
+        """
+        reward: Array = self.lanes("rew")[:, index]
+        if self._all_alive:
+            return reward[0]
+        alive = self.lanes("alive")[:, index]
+        first: Array = np.take_along_axis(np.where(alive, reward, np.float32(0.0)), alive.argmax(0)[None], 0)[0]
+        return first
 
     def over(self, index: Any = slice(None)) -> Array:
         """Team rows after which no member goes on, [N]."""
         found: Array = np.all(self.lanes("terminated")[:, index], axis=0)
         return found
 
-    def joint(self, convention: str) -> Joint:
+    def joint(self) -> Joint:
         """The rollout as team rows."""
         terminated = self.over()
-        return Joint(self.paid(convention), terminated, self.lanes("truncated").any(0) & ~terminated, self.rows)
+        return Joint(self.paid(), terminated, self.lanes("truncated").any(0) & ~terminated, self.rows)
 
     def sample(self, batch_size: int | None) -> tuple[Any, npt.NDArray[np.intp]]:
         """From a replay, `batch_size` uniform team rows in which a member acted: lanes [n, N, ...], state [N, S]. Else as a LaneBuffer."""

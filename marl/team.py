@@ -19,6 +19,7 @@ from tianshou.data import Batch
 from tianshou.trainer import OffPolicyTrainer, OnPolicyTrainer
 from torch import nn
 
+from marl.convention import INDIVIDUAL, REWARDS
 from marl.copies import Copies, Group
 from marl.errors import UserError
 from marl.game import Baseline, Column, Discrete, bounds
@@ -31,6 +32,7 @@ class Part:
     """Agents lo .. hi - 1 that share one policy; `masked` where its observation rows end with the action mask.
 
     `learns` is false for agents that a script plays throughout a run.
+    `reward` says what its agents are paid (`marl.convention`).
     `grid` [K, U] are the actions that the game offers to learners that choose from a finite set, None where it offers none.
     `state_width` is S, the columns of the global state. With `ids`, rows say which of the agents from `origin` on they are of.
     """
@@ -45,11 +47,17 @@ class Part:
     state_width: int = 0
     ids: int = 0
     origin: int = 0
+    reward: str = INDIVIDUAL
 
     @property
     def n(self) -> int:
         """Agents in the part."""
         return self.hi - self.lo
+
+    @property
+    def teams(self) -> bool:
+        """Whether all its agents are paid the same, the team's reward."""
+        return self.reward != INDIVIDUAL
 
     @property
     def observed(self) -> int:
@@ -89,8 +97,8 @@ class Part:
         return np.concatenate(pieces, -1, dtype=np.float32)
 
 
-def parts(copies: Copies, sharing: str, learners: int | None = None) -> dict[str, Part]:
-    """Name -> part. `sharing`: all agents, each group, or nobody shares parameters.
+def parts(copies: Copies, sharing: str, learners: int | None = None, reward: str = INDIVIDUAL) -> dict[str, Part]:
+    """Name -> part. `sharing`: all agents, each group, or nobody shares parameters. `reward`: what they are paid (`marl.convention`).
 
     With `learners`, only the first so many agents of each group learn: they make parts by `sharing`, and the others of
     each group a part `<group>_rivals`. Raises UserError where agents of different columns would share.
@@ -98,6 +106,8 @@ def parts(copies: Copies, sharing: str, learners: int | None = None) -> dict[str
     groups = [view.group for view in copies.groups.values()]
     if sharing not in SHARING:
         raise UserError(f"sharing = {sharing!r}: legal are {', '.join(SHARING)}")
+    if reward not in REWARDS:
+        raise UserError(f"reward = {reward!r}: legal are {', '.join(REWARDS)}")
     cuts = [(g, g.lo, g.hi if learners is None else min(g.lo + learners, g.hi)) for g in groups]
     named: list[Part] = []
     grids = _grids(copies)
@@ -114,7 +124,8 @@ def parts(copies: Copies, sharing: str, learners: int | None = None) -> dict[str
         named = [Part("all", groups[0], 0, copies.n_agents, copies.masked)]
     rivals = [Part(f"{g.name}_rivals", g, hi, g.hi, copies.masked, learns=False) for g, _, hi in cuts if hi < g.hi]
     width = copies.state.shape[1]
-    return {part.name: replace(part, grid=grids.get(part.group.name), state_width=width) for part in [*named, *rivals]}
+    of_all = {"state_width": width, "reward": reward}
+    return {part.name: replace(part, grid=grids.get(part.group.name), **of_all) for part in [*named, *rivals]}
 
 
 def _grids(copies: Copies) -> dict[str, npt.NDArray[np.float64]]:

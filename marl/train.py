@@ -25,6 +25,7 @@ from marl import checkpoint
 from marl.actor import Actor
 from marl.assemble import Counters, make_buffers, trainer_params, updates
 from marl.collect import LaneCollector
+from marl.convention import BOOTSTRAP, INDIVIDUAL
 from marl.copies import Copies
 from marl.disk import claim
 from marl.errors import UserError
@@ -46,7 +47,8 @@ class Run:
     """One run in `folder`. `algorithm` is made as `algorithm(settings, part, updates)` for every part that learns.
 
     `sharing` (all, group, none) says who shares parameters; `rivals` names the baseline that all agents but the first
-    of each role play, without it all learn. Call `start` or `resume`, then `run`.
+    of each role play, without it all learn. `reward` and `time_limit` are conventions
+    (`marl.convention`). Call `start` or `resume`, then `run`.
     """
 
     def __init__(
@@ -61,6 +63,8 @@ class Run:
         folder: Path,
         sharing: str = "group",
         rivals: str | None = None,
+        reward: str = INDIVIDUAL,
+        time_limit: str = BOOTSTRAP,
         trackers: Sequence[Tracker] = (),
         curriculum: Curriculum | None = None,
         device: str = "cpu",
@@ -68,6 +72,7 @@ class Run:
     ) -> None:
         self._make, self._algorithm, self.settings, self.schedule = make, algorithm, settings, schedule
         self.seed, self.n_envs, self.folder, self._rivals, self._sharing = seed, n_envs, folder, rivals, sharing
+        self._reward, self._time_limit = reward, time_limit
         self._curriculum, self._device, self._watch = curriculum, device, watch
         self._trackers = tuple(trackers)
         self._best, self._best_at, self._best_steps = -inf, 0, 0
@@ -191,7 +196,7 @@ class Run:
         }
         self.team = Team(plan, learners, frozen, warm_up=getattr(self.settings, "warm_up", 0))
         self._buffers = make_buffers(self.team, self.n_envs, self.settings, self.seed)
-        self._collector = LaneCollector(self.team, self._copies, self._buffers, self.seed, self._device)
+        self._collector = LaneCollector(self.team, self._copies, self._buffers, self.seed, self._device, self._time_limit)
         self._counters = Counters()
         self._trainer = self.team.create_trainer(trainer_params(self.team, self._collector, self.n_envs, self.settings, self._counters))
         self._judge = self._make_judge(self.schedule.evaluation_episodes)
@@ -207,7 +212,7 @@ class Run:
         return {name: self.team.member(name) for name in self.team.plan}
 
     def _plan(self, copies: Copies) -> dict[str, Part]:
-        plan = parts(copies, self._sharing, None if self._rivals is None else 1)
+        plan = parts(copies, self._sharing, None if self._rivals is None else 1, self._reward)
         if not getattr(self.settings, "agent_id", False):
             return plan
         return {name: part.named() if part.learns else part for name, part in plan.items()}

@@ -85,17 +85,29 @@ class Lanes:
             return self.team.update(self.buffers, **{**asked, **how})
 
 
+def paid(name: str) -> str:
+    """What learners are paid where a test does not say: a team's reward where the algorithm needs one."""
+    return "team_sum" if algorithms.settings_of(name).joint else "individual"
+
+
 def lanes(
-    copies: Copies, name: str = "ippo", sharing: str = "group", frozen: Mapping[str, Any] | None = None, seed: int = 0, **given: Any
+    copies: Copies,
+    name: str = "ippo",
+    sharing: str = "group",
+    frozen: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    reward: str = "",
+    time_limit: str = "bootstrap",
+    **given: Any,
 ) -> Lanes:
     """A team of the algorithm of that name; parts named in `frozen` play those policies. Copies are at their beginning."""
     torch.manual_seed(seed)
     chosen = algorithms.settings_of(name)(**{**SMALL[name], **given})
-    plan = {n: p.named() if chosen.agent_id else p for n, p in parts(copies, sharing).items()}
+    plan = {n: p.named() if chosen.agent_id else p for n, p in parts(copies, sharing, reward=reward or paid(name)).items()}
     still = frozen or {}
     learners = {n: algorithms.load(name)(chosen, p, 100) for n, p in plan.items() if n not in still}
     team = Team(plan, learners, still, warm_up=getattr(chosen, "warm_up", 0))
     buffers = make_buffers(team, copies.n_envs, chosen, seed)
-    collector = LaneCollector(team, copies, buffers, seed)
+    collector = LaneCollector(team, copies, buffers, seed, time_limit=time_limit)
     collector.reset()
     return Lanes(copies, plan, team, buffers, collector, chosen)

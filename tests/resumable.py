@@ -19,6 +19,7 @@ from marl.schedule import Progress, Schedule
 from marl.train import Run
 from marl.vector import VectorGame
 from tests.commons import COMMONS
+from tests.lanes import paid
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "ippo": {"rollout": 8, "return_scaling": True},
@@ -59,6 +60,7 @@ def main(name: str, folder: Path, seed: int, pause: float = 0.0) -> None:
         seed=seed,
         n_envs=4,
         folder=folder,
+        reward=paid(name),
         watch=watch,
         **({"curriculum": stages(), "rivals": "random"} if kind == "curriculum" else {}),
     )

@@ -40,7 +40,7 @@ def prepared(name: str, reward: str, **game: Any) -> tuple[Any, Any, Any, Any]:
 def test_targets_and_losses_by_hand(name: str, reward: str) -> None:
     learner, _, raw, batch = prepared(name, reward)
     heads = 2 if reward == "individual" else 1
-    pay = {"individual": raw["rew"], "team_sum": raw["rew"].sum(0)[None], "team_mean": raw["rew"].mean(0)[None]}[reward]
+    pay = raw["rew"] if reward == "individual" else raw["rew"][:1]
     assert len(learner.critic.nets) == (1 if name == "maddpg" else 2)
     with torch.no_grad():
         after = [torch.tanh(learner.actor_old.module.net(raw["obs_next"][i])) for i in range(2)]

@@ -84,11 +84,10 @@ def test_a_team_is_paid_what_its_living_members_are_and_goes_on_without_one() ->
     here = lanes(VectorGame(PAYDAY, 1, n_agents=3, horizon=3, leave=1, ghost=1e6), "mappo", rollout=3, reward="team_sum")
     here.collect(3)
     _, buffer = one(here)
-    assert buffer.paid("team_sum").tolist() == [60.0, 32.0, 34.0]
-    assert buffer.paid("team_mean") == pytest.approx([20.0, 32 / 3, 34 / 3])
+    assert buffer.paid().tolist() == [60.0, 32.0, 34.0]
     assert buffer.over().tolist() == [False, False, True]
     assert buffer.lanes("terminated")[2].tolist() == [True, True, True]
-    assert buffer.joint("team_sum").unfinished_index().tolist() == [2]
+    assert buffer.joint().unfinished_index().tolist() == [2]
 
 
 def test_a_team_row_in_which_nobody_acted_is_never_drawn() -> None:
@@ -269,9 +268,7 @@ def test_sum_is_a_sum() -> None:
     ("name", "given", "message"),
     [
         ("qmix", {}, "algorithm = 'qmix' for buyer, whose action is "),
-        ("qmix", {"reward": "individual"}, "algorithm.reward = 'individual': legal are team_sum, team_mean"),
         ("vdn", {"tau": 2.0}, "algorithm.tau = 2.0: legal range is [0, 1]"),
-        ("mappo", {"reward": "mean"}, "algorithm.reward = 'mean': legal are individual, team_sum, team_mean"),
     ],
 )
 def test_what_cannot_be_served_is_refused(name: str, given: dict[str, Any], message: str) -> None:

@@ -53,7 +53,7 @@ def test_every_preset_of_choices_resolves(experiment: str) -> None:
 
 @pytest.mark.parametrize("algorithm", algorithms.ALGORITHMS)
 def test_every_algorithm_has_a_schema(algorithm: str) -> None:
-    setup = compose(["env=commons", f"algorithm={algorithm}", "algorithm.gamma=0.5"])
+    setup = compose(["env=commons", f"algorithm={algorithm}", "algorithm.gamma=0.5", "reward=team_sum"])
     assert type(setup.settings) is algorithms.settings_of(algorithm)
     assert setup.settings.gamma == setup.config["algorithm"]["gamma"] == 0.5
 

@@ -22,7 +22,7 @@ from marl.train import Run
 from marl.vector import VectorGame
 from tests.bazaar import BAZAAR
 from tests.commons import COMMONS
-from tests.lanes import SMALL
+from tests.lanes import SMALL, paid
 from tests.marl.test_resume import assert_equal_runs
 
 PLAN = Schedule(total=96, evaluation_every=24, evaluation_episodes=4, checkpoint_every=40)
@@ -35,7 +35,7 @@ def made(folder: Path, schedule: Schedule = PLAN, name: str = "ippo", game: Any 
     folder.mkdir(exist_ok=True)
     settings = algorithms.settings_of(name)(**{**SMALL[name], "rollout": 4, "anneal": False, **given.pop("own", {})})
     size = {"n_agents": 3, "horizon": 6} if game is COMMONS else {"horizon": 6}
-    given = {"seed": 3, "n_envs": 2, "folder": folder, **given}
+    given = {"seed": 3, "n_envs": 2, "folder": folder, "reward": paid(name), **given}
     return Run(lambda stage, n: VectorGame(game, n, **size, **stage), algorithms.load(name), settings, schedule, **given)
 
 
