@@ -12,7 +12,7 @@ hidden [128, 128], relu, reward team_sum.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from torch.nn import functional
 from algorithms import settings
 from algorithms.networks import Actor, mlp
 from algorithms.onpolicy import PIECE, ActorPolicy, Rows, adam
+from algorithms.proximal import Proximal
 from marl.joint import TeamBuffer
 from marl.team import Part
 
@@ -32,7 +33,7 @@ PACE = 0.02
 """Share of a rollout's moments that enters the running ones."""
 
 
-class MAPPO(PPO):
+class MAPPO(Proximal, PPO):
     """MAPPO for one part of the agents. `updates` is the number of rollouts in the run."""
 
     Settings = settings.MAPPO
@@ -48,11 +49,13 @@ class MAPPO(PPO):
             critic=mlp(part.state_width, 1 if part.teams else part.n, s.hidden, s.activation, 1.0),
             optim=adam(s.lr, s.anneal, updates),
             eps_clip=s.clip,
+            ent_coef=s.entropy,
             max_grad_norm=s.gradient_norm,
             gae_lambda=s.gae_lambda,
             gamma=s.gamma,
         )
         self.s, self._team = s, part.teams
+        self._equip(s, updates)
         self.register_buffer("moments", torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64))  # mean, variance, rollouts
 
     def record(self, rows: Tensor, out: Any) -> dict[str, Tensor]:
@@ -83,6 +86,7 @@ class MAPPO(PPO):
         value, following = self._both_values(buffer)
         rows = buffer.joint() if self._team else batch
         estimator = rows if self._team else buffer
+        rows = Rows.of(rew=self._paid(rows, buffer), terminated=rows.terminated, truncated=rows.truncated)
         returns, advantages = self.compute_episodic_return(
             rows, estimator, np.arange(len(rows.rew)), following, value, gamma=self.gamma, gae_lambda=self.gae_lambda
         )
@@ -102,6 +106,11 @@ class MAPPO(PPO):
         }
         return Rows.of(**{name: self._here(field) for name, field in fields.items()})
 
+    def _paid(self, rows: Any, buffer: TeamBuffer) -> Any:
+        """Rewards of the objective, [N] or [n * N]: `algorithms.cvar` changes them. A team's episode is the team's."""
+        alive, before = (buffer.anybody, buffer.paid_before[: buffer.copies]) if self._team else (buffer.alive, buffer.paid_before)
+        return self._objective(rows.rew, rows.terminated | rows.truncated, alive, before, buffer.rows)
+
     def _observe(self, returns: Any) -> None:
         if not self.s.normalise_values:
             return
@@ -114,13 +123,15 @@ class MAPPO(PPO):
     def _update_with_batch(self, batch: Any, batch_size: int | None, repeat: int) -> A2CTrainingStats:
         fields = {name: field for name, field in batch.__dict__.items() if field is not None}
         state, found = fields.pop("state"), []
+        self._set_bonus()
         for _ in range(repeat):
             for rows in torch.randperm(len(state), device=state.device).chunk(self.minibatches):
                 loss, *parts = self._losses(state[rows], **{name: field[:, rows] for name, field in fields.items()})
                 self.optim.step(loss)
                 found.append([loss.item(), *(part.item() for part in parts)])
         summaries = [SequenceSummaryStats.from_sequence(list(column)) for column in zip(*found)]
-        return A2CTrainingStats(**dict(zip(("loss", "actor_loss", "vf_loss", "ent_loss"), summaries)), gradient_steps=len(found))
+        told = A2CTrainingStats(**dict(zip(("loss", "actor_loss", "vf_loss", "ent_loss"), summaries)), gradient_steps=len(found))
+        return cast(A2CTrainingStats, self._tell(told))
 
     def _losses(self, state: Tensor, **rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(L, of the actor, of the critic, entropy) of one minibatch."""
@@ -137,4 +148,4 @@ class MAPPO(PPO):
         else:
             error = functional.huber_loss(value, returns, reduction="none", delta=self.s.huber)
         critic = (error * acted).sum() / heads
-        return actor + self.s.value * critic - self.s.entropy * entropy, actor, critic, entropy
+        return actor + self.s.value * critic - self.ent_coef * entropy, actor, critic, entropy

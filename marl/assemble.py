@@ -35,7 +35,7 @@ def updates(schedule: Schedule, settings: Any, n_envs: int) -> int:
 def make_buffers(team: Team, n_envs: int, settings: Any, seed: int) -> Buffers:
     """A rollout for each part that learns, or a ring of `settings.replay` rows off-policy.
 
-    A learner that is `CENTRAL` gets the global state and team rows beside its lanes.
+    A learner that is `CENTRAL` gets the global state and team rows beside its lanes, one with `COSTS` the game's cost columns.
     """
     buffers = Buffers()
     for i, (name, learner) in enumerate(team.learners.items()):
@@ -44,6 +44,7 @@ def make_buffers(team: Team, n_envs: int, settings: Any, seed: int) -> Buffers:
         rows = settings.rollout if team.on_policy else max(-(-settings.replay // (part.n * n_envs)), settings.rollout)
         fields, width = own.FIELDS, own.policy.row_width
         how = {"fields": fields, "keep_next": not team.on_policy, "seed": seed + i}
+        how["costs"] = len(part.costs) if getattr(own, "COSTS", False) else 0
         if getattr(own, "CENTRAL", False):
             buffers[name] = TeamBuffer(part.n, n_envs, rows, part.width, width, state_width=part.state_width, **how)
         else:
