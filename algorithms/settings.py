@@ -197,9 +197,26 @@ class ITD3(Replayed):
 class MAPPO(Proximal):
     """Of `algorithms.mappo`."""
 
+    critic: str = field(
+        default="state",
+        metadata={
+            "options": ("state", "pooled", "attention"),
+            "help": "of the global state, or of the members' observations whatever their number",
+        },
+    )
+    heads: int = setting(4, 1, 1_024, "of the critic's attention; they share the last hidden layer's units")
     normalise_values: bool = setting(True, 0, 1, "the critic learns returns less their running mean over their running deviation")
     huber: float | None = setting(1.0, 1e-9, 1e9, "delta of the critic's Huber loss; none: half the squared error")
     value: float = setting(1.0, 0.0, 100.0, "coefficient of the value loss")
+
+    def check(self) -> None:
+        """As its parent's; a critic of members embeds them in the last hidden layer."""
+        super().check()
+        where = f"algorithm.critic = {self.critic!r} with algorithm.hidden = {self.hidden}"
+        if self.critic != "state" and not self.hidden:
+            raise UserError(f"{where}: at least one layer is needed")
+        if self.critic == "attention" and self.hidden[-1] % self.heads:
+            raise UserError(f"{where}: algorithm.heads = {self.heads} must divide the last layer's units")
 
 
 @dataclass

@@ -11,7 +11,7 @@ from marl.collect import LaneCollector
 from marl.joint import TeamBuffer
 from marl.replay import Buffers, LaneBuffer
 from marl.schedule import Schedule
-from marl.team import Team
+from marl.team import Part, Team
 
 EPOCH_TICKS = 128
 """Ticks of an off-policy epoch, about: rollouts are short there, and a row for each would drown the log."""
@@ -30,6 +30,17 @@ def updates(schedule: Schedule, settings: Any, n_envs: int) -> int:
     """Updates in the whole run, for a learning rate that falls over it; where the end is in episodes, one a copy counts as a rollout."""
     ticks = schedule.total / (settings.rollout * n_envs) if schedule.unit == "steps" else schedule.total / n_envs
     return int(-(-ticks // 1) * getattr(settings, "updates", 1))
+
+
+def made_for(learner: Any, part: Part) -> dict[str, Any]:
+    """What a part's networks are made for: a stage of a curriculum may change the rest.
+
+    Those of a learner that is `CENTRAL` know the members by number, unless it says that it serves `any_number`.
+    """
+    shape = {"width": part.width, "action": part.group.action}
+    if getattr(learner, "CENTRAL", False) and not getattr(learner, "any_number", False):
+        shape |= {"agents": part.n, "state_width": part.state_width}
+    return shape
 
 
 def make_buffers(team: Team, n_envs: int, settings: Any, seed: int) -> Buffers:
