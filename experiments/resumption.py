@@ -85,8 +85,17 @@ def _check_total(before: Setup, after: Setup) -> None:
 def main(arguments: Sequence[str]) -> int:
     """The command; returns its exit code."""
     options = parser("resume")
-    options.add_argument("run", metavar="RUN", help="run folder")
-    options.add_argument("overrides", nargs="*", metavar="key=value", help=f"legal are {', '.join(CHANGEABLE)}")
+    options.usage = "marl resume [--module NAME] RUN [key=value ...]"
+    options.description = (
+        "Continue a run from last.pt, with the configuration and the random states that it has: what comes out is, byte for byte, the "
+        "run that never stopped. A run that was killed before its first checkpoint starts again; one that is complete goes on where "
+        "its total grows, and is evaluated anew."
+    )
+    options.epilog = "examples: marl resume runs/mine; marl resume runs/mine total_steps=2_000_000 early_stopping.patience=0"
+    options.add_argument("run", metavar="RUN", help="run folder: what marl train printed, or was given as run_dir")
+    options.add_argument(
+        "overrides", nargs="*", metavar="key=value", help=f"what may change: {', '.join(CHANGEABLE)}; a total may only grow"
+    )
     given = options.parse_intermixed_args(list(arguments))
     load_modules(given.module)
     print(training.show(resume_lines(given.run, given.overrides)))
