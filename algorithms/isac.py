@@ -28,7 +28,9 @@ from torch.nn import functional
 from algorithms import settings
 from algorithms.networks import HALF_LOG_TWO_PI, ILLEGAL, Columns, Critic, mlp
 from algorithms.onpolicy import adam
-from marl.team import LightPolicy, Part
+from algorithms.opinions import of_squashed
+from marl.opinion import Opinion
+from marl.team import LightPolicy, Part, seen
 
 LOWEST, HIGHEST = -20.0, 2.0
 """Bounds of a log standard deviation, as in the paper's code."""
@@ -99,6 +101,12 @@ class SoftPolicy(LightPolicy, SACPolicy):
             begin += k
         return columns.to_units(raw)
 
+    def opinion(self, rows: Tensor, temperature: float) -> Opinion:
+        """Its mode, and the distribution that it explores with."""
+        free = self.actor.free
+        mean, log_std, *logits = self.actor(rows)[0].split([free, free, *self.actor.columns.choices], -1)
+        return of_squashed(self.map_action(self(seen(rows)).act), mean, log_std.clamp(LOWEST, HIGHEST), logits)
+
     def random_action(self, obs: Tensor) -> Tensor:
         """Uniform rows, over the legal choices: what is collected before the first update."""
         free, columns = self.actor.free, self.actor.columns
@@ -119,6 +127,12 @@ class ChoicePolicy(LightPolicy, DiscreteSACPolicy):
     def map_action(self, act: Any) -> Any:
         """[N, 1] choices."""
         return self._action_to_numpy(act).reshape(-1, 1)
+
+    def opinion(self, rows: Tensor, temperature: float) -> Opinion:
+        """Its mode, and the probabilities that it explores with."""
+        out = self(seen(rows))
+        none = out.logits[:, :0]
+        return of_squashed(self.map_action(out.act), none, none, [out.logits])
 
     def random_action(self, obs: Tensor) -> Tensor:
         """Uniform over the legal choices, [N]."""
