@@ -80,8 +80,10 @@ def differences(row: Row, seed: int, root: Path) -> list[str]:
     from experiments.stored import stored
 
     folder = folder_of(row, seed, root)
+    if not folder.config.exists():
+        return []
     asked = row.setup(seed, folder.path).config
-    if not folder.config.exists() or folder.read_manifest()["config_hash"] == run_folder.config_hash(asked):
+    if folder.read_manifest()["config_hash"] == run_folder.config_hash(asked):
         return []
     there, wanted = (dict(_flat(x)) for x in (stored(folder).config, asked))
     return [f"{key} = {there.get(key)}, now {wanted.get(key)}" for key in sorted({*there, *wanted}) if there.get(key) != wanted.get(key)]
