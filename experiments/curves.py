@@ -9,8 +9,9 @@ from typing import Any
 
 from experiments import run_folder
 from experiments.plots import count_steps, figure
+from experiments.published import SESSIONS, Row
 from experiments.seed_run import Outcome
-from experiments.verdict import Verdict, curve, published
+from experiments.verdict import Verdict, curve, ours, published
 
 PICTURE, RUNS = "curves.png", "marl-eval.json"
 SPREAD = 0.12
@@ -31,17 +32,42 @@ def draw(v: Verdict, outcomes: Sequence[Outcome], path: Path) -> Path:
         ax.errorbar(
             [1.02 * last], [v.mean], yerr=bars, fmt="D", color="black", markersize=5, capsize=3, label="fresh episodes, 95 % over seeds"
         )
-    value, half = row.published.value, row.published.half
-    ax.axhline(value, color="C3", linewidth=1.4, label=f"published {published(row)}")
-    if half is not None:
-        ax.axhspan(value - half, value + half, color="C3", alpha=0.12, linewidth=0)
-    for bound in {row.passes.at_least, row.passes.at_most} - {value, float("inf"), -float("inf")}:
-        ax.axhline(bound, color="C2", linestyle="--", linewidth=1.2, label=f"asked: {row.passes.words()}")
+    _asked(row, ax.axhline, ax.axhspan)
     count_steps(ax)
     ax.set_xlim(0, 1.05 * last)
     ax.set_ylim(*_window(v, points))
     ax.set_ylabel(row.measure.replace("_", " "))
     ax.set_title(f"{row.title}: {'PASS' if v.passed else 'FAIL'}", fontsize="medium")
+    return _finished(fig, ax, path)
+
+
+def draw_sessions(v: Verdict, path: Path) -> Path:
+    """How the sessions are distributed, beside what was published and what is asked."""
+    row = v.row
+    fig, ax = figure(7.2, 4.0)
+    ax.hist(v.values, bins=20, color="C0", alpha=0.45, label=f"{len(v.values)} sessions")
+    _asked(row, ax.axvline, ax.axvspan)
+    if v.mean is not None and v.low is not None:
+        ax.axvspan(v.low, v.high, color="black", alpha=0.15, linewidth=0)
+        ax.axvline(v.mean, color="black", linewidth=1.4, label=f"ours {ours(v)}")
+    ax.set_xlabel(row.measure)
+    ax.set_ylabel("sessions")
+    ax.set_title(f"{row.title}: {'PASS' if v.passed else 'FAIL'}", fontsize="medium")
+    return _finished(fig, ax, path)
+
+
+def _asked(row: Row, line: Any, band: Any) -> None:
+    """What was published, with its interval, and what is asked, as lines that `line` and a band that `band` draws."""
+    value, half = row.published.value, row.published.half
+    line(value, color="C3", linewidth=1.4, label=f"published {published(row)}")
+    if half is not None:
+        band(value - half, value + half, color="C3", alpha=0.12, linewidth=0)
+    for bound in {row.passes.at_least, row.passes.at_most} - {value, float("inf"), -float("inf")}:
+        line(bound, color="C2", linestyle="--", linewidth=1.2, label=f"asked: {row.passes.words()}")
+
+
+def _finished(fig: Any, ax: Any, path: Path) -> Path:
+    """Grid, a legend that names everything once, the file."""
     ax.grid(alpha=0.25)
     handles, labels = ax.get_legend_handles_labels()
     named = dict(zip(labels, handles))
@@ -83,6 +109,8 @@ def _run(o: Outcome) -> dict[str, Any]:
 
 def write(v: Verdict, outcomes: Sequence[Outcome], folder: Path) -> None:
     """Picture and runs into the row's folder, where a seed has learned anything."""
-    if outcomes and all(o.curve for o in outcomes):
+    if v.row.kind == SESSIONS and outcomes:
+        draw_sessions(v, folder / PICTURE)
+    elif outcomes and all(o.curve for o in outcomes):
         draw(v, outcomes, folder / PICTURE)
         run_folder.write(folder / RUNS, json.dumps(evaluated(v, outcomes)) + "\n")

@@ -12,8 +12,8 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from experiments.published import Row
-from experiments.seed_run import WORK, work
+from experiments.published import LEARNED, Row
+from experiments.seed_run import work, worker
 from marl.errors import UserError
 
 LINES = 10
@@ -79,7 +79,7 @@ def _run_here(tasks: Sequence[tuple[Row, int]], root: Path, say: Callable[[str],
     for row, seed in tasks:
         seat = Seat(row, seed, None, None, time.monotonic())
         try:
-            WORK[row.kind](row, seed, root, lambda *told, seat=seat: _progress(seat, say, *told))
+            worker(row.kind)(row, seed, root, lambda *told, seat=seat: _progress(seat, say, *told))
         except UserError as error:
             failed[row.name, seed] = f"FAILED: {error}"
         say(f"{seat.name}: {failed.get((row.name, seed), 'done')}")
@@ -122,7 +122,9 @@ def _progress(seat: Seat, say: Callable[[str], None], steps: int, total: int, va
     line = LINES * steps // total
     if line > seat.line:
         speed = (steps - seat.first) / max(now - seat.began, 1e-9)
-        said = [f"{min(1.0, steps / total):4.0%} of {total:,} steps", f"{speed:,.0f} env steps/s" if speed else "begun"]
+        learned = seat.row.kind == LEARNED
+        said = [f"{min(1.0, steps / total):4.0%} of {total:,} {'steps' if learned else 'sessions'}"]
+        said += [f"{speed:,.0f} env steps/s"] if learned and speed else []
         said += [] if value is None else [f"{seat.row.measure} {value:.4g}"]
         say(f"{seat.name}: {', '.join(said)}")
         seat.line = line

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import run_folder
-from experiments.published import ROWS, Row
+from experiments.published import ROWS, SESSIONS, Row
 from experiments.tables import number
 from experiments.verdict import Verdict, clock, content, published
 from marl.errors import UserError
@@ -77,7 +77,7 @@ def _cells(row: Row, kept: Mapping[str, Any] | None) -> list[str]:
     if kept is None:
         return [*asked, "not run", row.passes.words(), "not run", "", f"{row.steps:,}", ""]
     said = ("PASS" if kept["passed"] else "**FAIL**") + ("" if kept["fingerprint"] == row.fingerprint else ", the recipe has changed since")
-    seeds = str(len(kept["seeds"])) + ("" if len(kept["values"]) == len(kept["seeds"]) else f", {len(kept['values'])} sessions")
+    seeds = str(len(kept["seeds"])) + (f", {len(kept['values'])} sessions" if row.kind == SESSIONS else "")
     return [*asked, _mean(kept), row.passes.words(), said, seeds, f"{kept['steps']:,}", clock(kept["cpu"])]
 
 
@@ -91,7 +91,7 @@ def _mean(kept: Mapping[str, Any]) -> str:
 
 def _details(row: Row, kept: Mapping[str, Any]) -> str:
     lines = [f"### `{row.name}`: {row.title}", "", f"Measured: {row.measure}, {row.scale}. {_recipe(row)}."]
-    unit = "Seeds" if len(kept["values"]) == len(kept["seeds"]) else "Sessions"
+    unit = "Sessions" if row.kind == SESSIONS else "Seeds"
     lines.append(f"{unit}: {', '.join(number(float(x)) for x in kept['values'])}.")
     if kept["counts"]:
         lines.append("Outcomes of episodes: " + ", ".join(f"{value} x {n:,}" for value, n in kept["counts"].items()) + ".")
@@ -107,7 +107,7 @@ def _details(row: Row, kept: Mapping[str, Any]) -> str:
 
 
 def _recipe(row: Row) -> str:
-    return f"Reward {row.reward}, time limit {row.time_limit}, {row.episodes:,} episodes, {row.checkpoint} checkpoint"
+    return f"{row.conventions.capitalize()}; {row.protocol}"
 
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -40,7 +40,7 @@ def reproduce_all(
         raise UserError(f"jobs = {jobs} processes: legal are whole numbers from 0, which runs all here, one after another")
     tasks = [(row, seed) for row in rows for seed in _seeds(row, seeds)]
     for row in rows:
-        row.setup(0, root)
+        row.check()
     for row, seed in tasks:
         changed = differences(row, seed, root)
         if changed:
