@@ -16,8 +16,10 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from algorithms.death import carried_on
 from algorithms.networks import Actor
+from algorithms.opinions import of_product
+from marl.opinion import Opinion
 from marl.replay import LaneBuffer
-from marl.team import LightPolicy
+from marl.team import LightPolicy, seen
 
 PIECE = 8_192
 """Rows of one forward of the critic over a rollout."""
@@ -63,6 +65,11 @@ class ActorPolicy(LightPolicy, ProbabilisticActorPolicy):
     def map_action(self, act: Any) -> Any:
         """Raw rows -> the units of the action table."""
         return self.actor.columns.to_units(self._action_to_numpy(act))
+
+    def opinion(self, rows: Tensor, temperature: float) -> Opinion:
+        """Its mode, and the distribution that it explores with."""
+        out = self(seen(rows))
+        return of_product(self.map_action(out.act), out.dist)
 
 
 class Rows(Batch):

@@ -244,12 +244,14 @@ class QMIX(VDN):
 class MADDPG(Replayed):
     """Of `algorithms.maddpg`."""
 
-    serves: ClassVar[str] = "continuous"
     replay: int = setting(200_000, 1, 100_000_000, "agent rows that a part's replay holds")
+    standardise: bool = setting(False, 0, 1, "rewards less their running mean over their running deviation")
     tau: float = setting(0.01, 0.0, 1.0, "share of the new networks that enters the target networks")
     noise: float = setting(0.1, 0.0, 10.0, "standard deviation of the noise that explores; the range of a column is [-1, 1]")
     target_noise: float = setting(0.0, 0.0, 10.0, "standard deviation of the noise on target actions")
     noise_clip: float = setting(0.5, 0.0, 10.0, "largest noise on a target action")
+    temperature: float = setting(1.0, 1e-3, 100.0, "T of the softmax whose gradient a drawn choice has")
+    logit_penalty: float = setting(1e-3, 0.0, 100.0, "coefficient of the mean square of a Discrete column's logits")
     delay: int = setting(1, 1, 1_000, "updates of the critics for one of the actor")
     gradient_norm: float = setting(10.0, 1e-9, 1e9, "largest L2 norm of a gradient")
 
