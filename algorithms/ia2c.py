@@ -38,6 +38,7 @@ class IA2C(Rollouts, A2C):
             gamma=s.gamma,
             return_scaling=s.return_scaling,
         )
+        self.team = part.teams
 
     def record(self, rows: Tensor, out: Any) -> dict[str, Tensor]:
         """Nothing: the update computes log pi(a|o) itself, with its gradient."""
