@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from algorithms.networks import Actor
 from marl.replay import LaneBuffer
+from marl.sequences import SequenceBuffer, Slices
 from marl.team import LightPolicy
 
 PIECE = 8_192
@@ -57,7 +59,7 @@ class ActorPolicy(LightPolicy, ProbabilisticActorPolicy):
         logits, state = self.actor(batch.obs, state=state, info=batch.info)
         dist = self.dist_fn(logits)
         act = dist.sample() if self.is_within_training_step else dist.mode
-        return Rows.of(logits=logits, act=act, dist=dist)
+        return Rows.of(logits=logits, act=act, dist=dist, state=state)
 
     def map_action(self, act: Any) -> Any:
         """Raw rows -> the units of the action table."""
@@ -68,8 +70,8 @@ class Rows(Batch):
     """A batch of flat tensors that splits by torch indices: no nested batch a minibatch."""
 
     @classmethod
-    def of(cls, **tensors: Tensor) -> Rows:
-        """Rows that share the tensors."""
+    def of(cls, **tensors: Any) -> Rows:
+        """Rows that share the tensors; `obs` may be slices."""
         rows = cls.__new__(cls)
         rows.__dict__.update(tensors, info=None)
         return rows
@@ -88,10 +90,61 @@ class Rows(Batch):
             yield Rows.of(**{k: v[chosen] for k, v in self.__dict__.items() if v is not None})
 
 
+class SequenceRows(Rows):
+    """A batch of the rows to learn from, flat, `obs` being Slices: minibatches are whole slices."""
+
+    numbers: Tensor
+
+    @classmethod
+    def over(cls, slices: Slices, fields: Mapping[str, Tensor]) -> SequenceRows:
+        """Of Slices that keep K rows, and fields [K, ...] of these."""
+        batch = cls.of(obs=slices, **fields)
+        assert isinstance(batch, SequenceRows)
+        return batch
+
+    def split(self, size: int, shuffle: bool = True, merge_last: bool = False) -> Iterator[Rows]:
+        """Minibatches of whole slices, `size` rows or a little more; what remains joins the last one."""
+        fields = {k: v for k, v in self.__dict__.items() if v is not None}
+        slices: Slices = fields.pop("obs")
+        shape = slices.reset.shape
+        kept = torch.ones(shape.numel(), dtype=torch.bool, device=slices.reset.device)
+        if slices.kept is not None:
+            kept = torch.zeros_like(kept).index_fill(0, slices.kept, True)
+        number, kept = (kept.cumsum(0) - 1).view(shape), kept.view(shape)
+        order = torch.randperm(len(kept)) if shuffle else torch.arange(len(kept))
+        for which in pieces(kept.sum(1).cpu()[order].numpy(), order, len(self) if size == -1 else size):
+            own = kept[which]
+            rows = slices.take(which, None if bool(own.all()) else own.flatten().nonzero().squeeze(1))
+            yield Rows.of(obs=rows, **{k: v[number[which][own]] for k, v in fields.items()})
+
+
+def pieces(counts: np.ndarray[Any, Any], order: Tensor, size: int) -> Iterator[Tensor]:
+    """`order` cut where the counts since the last cut reach `size`; what remains joins the last piece."""
+    cuts, held = [0], 0
+    for i, count in enumerate(counts):
+        held += int(count)
+        if held >= size:
+            cuts.append(i + 1)
+            held = 0
+    cuts[-1] = len(order)
+    cuts = [0, *cuts] if len(cuts) == 1 else cuts
+    for begin, end in pairwise(cuts):
+        yield order[begin:end]
+
+
+def rows_of(buffer: LaneBuffer, obs: Any, kept: Any, fields: Mapping[str, Tensor]) -> Rows:
+    """The rollout as a batch: fields [K, ...] of the rows `kept`, and these rows of obs, or all as slices where there is memory."""
+    device = next(iter(fields.values())).device
+    if isinstance(buffer, SequenceBuffer):
+        return SequenceRows.over(buffer.rollout().to(device), fields)
+    return Rows.of(obs=torch.from_numpy(np.ascontiguousarray(obs[kept], np.float32)).to(device), **fields)
+
+
 class Rollouts:
     """Put before one of Tianshou's actor-critics: its returns and advantages from one pass of the critic over the lanes.
 
-    The pass gives V(o), and V(o') by looking one row ahead, where Tianshou's own preprocessing takes a pass for each.
+    The pass gives V(o), and V(o') by looking one row ahead, where Tianshou's own preprocessing takes a pass for each. A
+    critic with memory gave V(o) in collection, as it must be moved on there with its policy (`_remembered`).
     """
 
     policy: Any
@@ -107,18 +160,34 @@ class Rollouts:
         """Further fields of the batch, from what was recorded in collection."""
         return {}
 
-    def _values(self, obs: Any) -> np.ndarray[Any, Any]:
-        """V of observation rows [N, width] -> [N], in pieces that stay in the processor's cache."""
+    def _remembered(self, rows: Tensor, out: Any) -> dict[str, Tensor]:
+        """V of a critic with memory, which moves on its columns of the answer's state; nothing without."""
+        width = getattr(self.critic, "state_width", 0)
+        if not width:
+            return {}
+        kept, own = out.state.split([self.policy.state_width - width, width], 1)
+        value, after = self.critic.step(rows, own)
+        out.__dict__["state"] = torch.cat([kept, after], 1)
+        return {"value": value}
+
+    def _values(self, obs: Any, state: Any = None) -> np.ndarray[Any, Any]:
+        """V of observation rows [N, width] -> [N], in pieces that stay in the processor's cache; with memory, after states [N, S]."""
         with torch.no_grad():
+            if state is not None:
+                own = self._here(state)[:, self.policy.state_width - self.critic.state_width :]
+                remembered: np.ndarray[Any, Any] = self.critic.step(self._here(obs), own)[0].cpu().numpy()
+                return remembered
             return torch.cat([self.critic(piece).squeeze(1) for piece in self._here(obs).split(PIECE)]).cpu().numpy()
 
     def _next_values(self, buffer: LaneBuffer, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """V of what follows each row: the next row's, the tail's for the last, the final observation's where truncated."""
         following = np.empty_like(value)
         following[:, :-1] = value[:, 1:]
-        following[:, -1] = self._values(buffer.tail)
-        for index, final in buffer.cuts:
-            following.reshape(-1)[index] = self._values(final)
+        remembers = isinstance(buffer, SequenceBuffer)
+        following[:, -1] = self._values(buffer.tail, buffer.memory_tail if remembers else None)
+        states = buffer.memory_cuts if remembers else [None] * len(buffer.cuts)
+        for (index, final), state in zip(buffer.cuts, states, strict=True):
+            following.reshape(-1)[index] = self._values(final, state)
         return following.reshape(-1)
 
     def _here(self, array: Any) -> Tensor:
@@ -126,7 +195,8 @@ class Rollouts:
 
     def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
         """Returns and advantages by Tianshou's GAE from one pass of the critic; rows of agents that had left are dropped."""
-        lanes = self._values(batch.obs).reshape(-1, buffer.rows)
+        remembers = isinstance(buffer, SequenceBuffer)
+        lanes = (buffer.recorded["value"] if remembers else self._values(batch.obs)).reshape(-1, buffer.rows)
         scale = float(np.sqrt(self.ret_rms.var + self._eps)) if self.return_scaling else 1.0
         value, following = lanes.reshape(-1) * scale, self._next_values(buffer, lanes) * scale
         returns, advantages = self.compute_episodic_return(
@@ -135,5 +205,6 @@ class Rollouts:
         kept = slice(None) if buffer.alive.all() else np.flatnonzero(buffer.alive)
         if self.return_scaling:
             self.ret_rms.update(returns[kept])
-        fields = {"obs": batch.obs, "act": batch.act, "adv": advantages, "returns": returns / scale, **self._recorded(buffer)}
-        return Rows.of(**{k: self._here(v[kept]) for k, v in fields.items()})
+        fields = {"act": batch.act, "adv": advantages, "returns": returns / scale, **self._recorded(buffer)}
+        tensors = {k: self._here(v[kept]) for k, v in fields.items()}
+        return rows_of(buffer, batch.obs, kept, tensors)
