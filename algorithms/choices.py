@@ -21,6 +21,10 @@ from marl.game import Discrete
 from marl.team import LightPolicy, Part, seen
 
 
+SMALL = 0.01
+"""Gain of the last layer: values that are large before anything is learned keep the best choice wrong for long."""
+
+
 class Choices:
     """K actions in the units of the action table, `actions` [K, U], and which columns of the mask each needs, `needs` [K, D]."""
 
@@ -48,7 +52,7 @@ class ValueNet(nn.Module):
         self.observed, self.masked = part.observed, part.mask_width > 0
         self.register_buffer("needs", choices.needs, persistent=False)
         shape = part.observed, len(choices), s.hidden, s.activation
-        self.net: nn.Module = Dueling(*shape) if dueling else mlp(*shape, 1.0)
+        self.net: nn.Module = Dueling(*shape, SMALL) if dueling else mlp(*shape, SMALL)
 
     def legal(self, rows: Tensor) -> Tensor:
         """[N, K]; all where none is, as of an agent that has left."""

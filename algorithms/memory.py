@@ -39,8 +39,8 @@ class Memory(nn.Module):
         `features` [T, n, F], `state` [n, S] before the first; where reset [T, n] an episode begins, and the state is initial.
         """
         outputs, states = [], []
-        for row, going in zip(features, (~reset).unsqueeze(2)):
-            out, state = self.step(row, state * going)
+        for row, begins in zip(features, reset.unsqueeze(2)):
+            out, state = self.step(row, state.masked_fill(begins, 0.0))
             outputs.append(out)
             states.append(state)
         return torch.stack(outputs), torch.stack(states) if every else state
@@ -119,7 +119,7 @@ class Attention(Memory):
         found = torch.einsum("tna,tnwa->tnw", weight, values)
         out = torch.tanh(self.mix(torch.cat([present, found], 2)))
         begin = 0 if every else ticks - 1
-        kept = rows.unfold(0, self.length + 1, 1)[begin:, :, :, 1:] * known[begin:, :, None, 1:]
+        kept = rows.unfold(0, self.length + 1, 1)[begin:, :, :, 1:].masked_fill(~known[begin:, :, None, 1:], 0.0)
         states = torch.cat([kept.transpose(2, 3).flatten(2), (held[begin:] + 1.0).clamp_max(self.length).unsqueeze(2)], 2)
         return out, states if every else states[0]
 

@@ -162,20 +162,16 @@ class Rollouts:
 
     def _remembered(self, rows: Tensor, out: Any) -> dict[str, Tensor]:
         """V of a critic with memory, which moves on its columns of the answer's state; nothing without."""
-        width = getattr(self.critic, "state_width", 0)
-        if not width:
+        if not self.policy.state_width:
             return {}
-        kept, own = out.state.split([self.policy.state_width - width, width], 1)
-        value, after = self.critic.step(rows, own)
-        out.__dict__["state"] = torch.cat([kept, after], 1)
+        value, out.state[:, self.critic.columns] = self.critic.step(rows, out.state)
         return {"value": value}
 
     def _values(self, obs: Any, state: Any = None) -> np.ndarray[Any, Any]:
         """V of observation rows [N, width] -> [N], in pieces that stay in the processor's cache; with memory, after states [N, S]."""
         with torch.no_grad():
             if state is not None:
-                own = self._here(state)[:, self.policy.state_width - self.critic.state_width :]
-                remembered: np.ndarray[Any, Any] = self.critic.step(self._here(obs), own)[0].cpu().numpy()
+                remembered: np.ndarray[Any, Any] = self.critic.step(self._here(obs), self._here(state))[0].cpu().numpy()
                 return remembered
             return torch.cat([self.critic(piece).squeeze(1) for piece in self._here(obs).split(PIECE)]).cpu().numpy()
 

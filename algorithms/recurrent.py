@@ -8,6 +8,7 @@ algorithms without memory serve unchanged. Actor and critic have a memory each.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -78,7 +79,9 @@ class RecurrentActor(Actor):
 
 
 class RecurrentCritic(nn.Module):
-    """V of rows and state, or of Slices -> [K, 1], linear in its memory's output. Its state is the last columns of a lane's."""
+    """V of rows and state, or of Slices -> [K, 1], linear in its memory's output. Of a lane's state it has the `columns`."""
+
+    columns: slice
 
     def __init__(self, part: Part, s: settings.Remembering) -> None:
         super().__init__()
@@ -87,23 +90,25 @@ class RecurrentCritic(nn.Module):
         self.state_width = self.trunk.memory.state_width
 
     def step(self, rows: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """(V [n], next state [n, S])."""
-        out, after = self.trunk.step(rows, state)
+        """(V [n], the next state of its columns) of rows [n, width] and a lane's whole state [n, S]."""
+        out, after = self.trunk.step(rows, state[:, self.columns])
         return self.net(out).squeeze(1), after
 
     def forward(self, obs: Slices) -> Tensor:
         """V of the rows to learn from, [K, 1]."""
-        values: Tensor = self.net(self.trunk.kept(replace(obs, state=obs.state[:, -self.state_width :])))
+        values: Tensor = self.net(self.trunk.kept(replace(obs, state=obs.state[:, self.columns])))
         return values
 
 
 class MemoryPolicy(ActorPolicy):
-    """An ActorPolicy with memory: a state row [S] is the actor's columns, then `beside` columns that its learner moves on in `record`."""
+    """An ActorPolicy with memory: a lane's state [S] is the actor's columns, then those of critics, which learners move on in `record`."""
 
-    def __init__(self, actor: RecurrentActor, beside: int = 0) -> None:
+    def __init__(self, actor: RecurrentActor, critics: Sequence[RecurrentCritic]) -> None:
         super().__init__(actor)
-        self._own = actor.state_width
-        self.state_width = self._own + beside
+        self._own = self.state_width = actor.state_width
+        for critic in critics:
+            critic.columns = slice(self.state_width, self.state_width + critic.state_width)
+            self.state_width += critic.state_width
 
     def initial(self, n: int) -> Tensor:
         """States of n lanes whose episode begins, [n, S]."""
@@ -134,8 +139,8 @@ def value_fields(critic: nn.Module) -> tuple[str, ...]:
     return ("value",) if isinstance(critic, RecurrentCritic) else ()
 
 
-def policy_of(actor: Actor, critic: nn.Module | None = None) -> ActorPolicy:
-    """The policy of an actor; a recurrent critic's state is kept beside its own."""
+def policy_of(actor: Actor, *critics: nn.Module) -> ActorPolicy:
+    """The policy of an actor; states of critics with memory are kept beside its own."""
     if not isinstance(actor, RecurrentActor):
         return ActorPolicy(actor)
-    return MemoryPolicy(actor, critic.state_width if isinstance(critic, RecurrentCritic) else 0)
+    return MemoryPolicy(actor, [critic for critic in critics if isinstance(critic, RecurrentCritic)])

@@ -14,7 +14,7 @@ from tianshou.utils.lagged_network import EvalModeModuleWrapper
 from torch import Tensor
 
 from algorithms import settings
-from algorithms.choices import Choices, GreedyPolicy, ValueNet
+from algorithms.choices import SMALL, Choices, GreedyPolicy, ValueNet
 from algorithms.networks import Dueling, mlp
 from algorithms.recurrent import Trunk, learned_rows
 from marl.sequences import Slices
@@ -28,7 +28,7 @@ class RecurrentValues(ValueNet):
         super().__init__(part, choices, s, dueling)
         self.trunk = Trunk(part.observed, s)
         shape = self.trunk.width, len(choices)
-        self.net = Dueling(*shape, s.hidden[-1:], s.activation) if dueling else mlp(*shape, [], s.activation, 1.0)
+        self.net = Dueling(*shape, s.hidden[-1:], s.activation, SMALL) if dueling else mlp(*shape, [], s.activation, SMALL)
         self.state_width = self.trunk.memory.state_width
 
     def forward(self, obs: Any, state: Any = None, info: Any = None) -> tuple[Tensor, Any]:

@@ -125,7 +125,7 @@ def test_a_row_of_a_grid_is_legal_where_all_its_choices_are() -> None:
 
 
 def test_dueling_heads_share_the_value_and_centre_the_advantages() -> None:
-    net, rows = Dueling(4, 3, [8, 6], "tanh"), torch.randn(5, 4)
+    net, rows = Dueling(4, 3, [8, 6], "tanh", 1.0), torch.randn(5, 4)
     q = net(rows)
     assert torch.allclose(q.mean(1, keepdim=True), net.value(net.trunk(rows)), atol=1e-6)
     with torch.no_grad():
