@@ -20,7 +20,6 @@ from algorithms.networks import ILLEGAL, Dueling, mlp
 from marl.game import Discrete
 from marl.team import LightPolicy, Part, seen
 
-
 SMALL = 0.01
 """Gain of the last layer: values that are large before anything is learned keep the best choice wrong for long."""
 
