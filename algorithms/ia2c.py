@@ -14,7 +14,7 @@ from torch import Tensor
 
 from algorithms import settings
 from algorithms.onpolicy import Rollouts, adam
-from algorithms.recurrent import actor_of, critic_of, policy_of, value_fields
+from algorithms.recurrent import actor_of, critic_of, joined_fields, policy_of
 from marl.team import Part
 
 
@@ -30,7 +30,7 @@ class IA2C(Rollouts, A2C):
         actor = actor_of(part, s)
         critic = critic_of(part, s)
         super().__init__(
-            policy=policy_of(actor, critic),
+            policy=policy_of(actor),
             critic=critic,
             optim=adam(s.lr, s.anneal, updates),
             vf_coef=s.value,
@@ -40,7 +40,7 @@ class IA2C(Rollouts, A2C):
             gamma=s.gamma,
             return_scaling=s.return_scaling,
         )
-        self.FIELDS += value_fields(critic)
+        self.FIELDS += joined_fields(self.policy, value=critic)
 
     def record(self, rows: Tensor, out: Any) -> dict[str, Tensor]:
         """V(o) of a critic with memory; the update computes log pi(a|o) itself, with its gradient."""

@@ -16,9 +16,11 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from algorithms.networks import Actor
+from algorithms.opinions import of_product
+from marl.opinion import Opinion
 from marl.replay import LaneBuffer
 from marl.sequences import SequenceBuffer, Slices
-from marl.team import LightPolicy
+from marl.team import LightPolicy, seen
 
 PIECE = 8_192
 """Rows of one forward of the critic over a rollout."""
@@ -64,6 +66,11 @@ class ActorPolicy(LightPolicy, ProbabilisticActorPolicy):
     def map_action(self, act: Any) -> Any:
         """Raw rows -> the units of the action table."""
         return self.actor.columns.to_units(self._action_to_numpy(act))
+
+    def opinion(self, rows: Tensor, temperature: float) -> Opinion:
+        """Its mode, and the distribution that it explores with."""
+        out = self(seen(rows))
+        return of_product(self.map_action(out.act), out.dist)
 
 
 class Rows(Batch):
@@ -160,44 +167,68 @@ class Rollouts:
         """Further fields of the batch, from what was recorded in collection."""
         return {}
 
+    def _judges(self) -> Mapping[str, Any]:
+        """Critics by the field that collection records their values in, where they have memory."""
+        return {"value": self.critic}
+
     def _remembered(self, rows: Tensor, out: Any) -> dict[str, Tensor]:
-        """V of a critic with memory, which moves on its columns of the answer's state; nothing without."""
+        """V of critics with memory, which move on their columns of the answer's state; nothing without."""
         if not self.policy.state_width:
             return {}
-        value, out.state[:, self.critic.columns] = self.critic.step(rows, out.state)
-        return {"value": value}
+        found = {}
+        for field, critic in self._judges().items():
+            found[field], out.state[:, critic.columns] = critic.step(rows, out.state)
+        return found
 
-    def _values(self, obs: Any, state: Any = None) -> np.ndarray[Any, Any]:
-        """V of observation rows [N, width] -> [N], in pieces that stay in the processor's cache; with memory, after states [N, S]."""
+    def _paid(self, batch: Any, buffer: LaneBuffer) -> np.ndarray[Any, Any]:
+        """Rewards [N] that the returns are the sums of."""
+        paid: np.ndarray[Any, Any] = batch.rew
+        return paid
+
+    def _values(self, obs: Any, critic: Any = None, state: Any = None) -> np.ndarray[Any, Any]:
+        """V of observation rows [N, width] -> [N], in pieces that stay in the processor's cache; `critic` where it is another.
+
+        A critic with memory has the lanes' states [N, S].
+        """
+        judge = self.critic if critic is None else critic
         with torch.no_grad():
             if state is not None:
-                remembered: np.ndarray[Any, Any] = self.critic.step(self._here(obs), self._here(state))[0].cpu().numpy()
+                remembered: np.ndarray[Any, Any] = judge.step(self._here(obs), self._here(state))[0].cpu().numpy()
                 return remembered
-            return torch.cat([self.critic(piece).squeeze(1) for piece in self._here(obs).split(PIECE)]).cpu().numpy()
+            return torch.cat([judge(piece).squeeze(1) for piece in self._here(obs).split(PIECE)]).cpu().numpy()
 
-    def _next_values(self, buffer: LaneBuffer, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def _next_values(self, buffer: LaneBuffer, value: np.ndarray[Any, Any], critic: Any = None) -> np.ndarray[Any, Any]:
         """V of what follows each row: the next row's, the tail's for the last, the final observation's where truncated."""
         following = np.empty_like(value)
         following[:, :-1] = value[:, 1:]
         remembers = isinstance(buffer, SequenceBuffer)
-        following[:, -1] = self._values(buffer.tail, buffer.memory_tail if remembers else None)
+        following[:, -1] = self._values(buffer.tail, critic, buffer.memory_tail if remembers else None)
         states = buffer.memory_cuts if remembers else [None] * len(buffer.cuts)
         for (index, final), state in zip(buffer.cuts, states, strict=True):
-            following.reshape(-1)[index] = self._values(final, state)
+            following.reshape(-1)[index] = self._values(final, critic, state)
         return following.reshape(-1)
+
+    def _estimates(self, batch: Any, buffer: LaneBuffer, indices: Any, paid: Any, scale: float, critic: Any = None) -> tuple[Any, Any]:
+        """Returns and advantages [N] of what is `paid` [N], by Tianshou's GAE from one pass of a critic whose values are in `scale`."""
+        if isinstance(buffer, SequenceBuffer):  # recorded in collection
+            field = next(name for name, judge in self._judges().items() if judge is (critic or self.critic))
+            lanes = buffer.recorded[field].reshape(-1, buffer.rows)
+        else:
+            lanes = self._values(batch.obs, critic).reshape(-1, buffer.rows)
+        value, following = lanes.reshape(-1) * scale, self._next_values(buffer, lanes, critic) * scale
+        rows = Rows.of(rew=paid, terminated=batch.terminated, truncated=batch.truncated)
+        found: tuple[Any, Any] = self.compute_episodic_return(
+            rows, buffer, indices, following, value, gamma=self.gamma, gae_lambda=self.gae_lambda
+        )
+        return found
 
     def _here(self, array: Any) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(self.policy.actor.log_std.device)
 
     def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
         """Returns and advantages by Tianshou's GAE from one pass of the critic; rows of agents that had left are dropped."""
-        remembers = isinstance(buffer, SequenceBuffer)
-        lanes = (buffer.recorded["value"] if remembers else self._values(batch.obs)).reshape(-1, buffer.rows)
         scale = float(np.sqrt(self.ret_rms.var + self._eps)) if self.return_scaling else 1.0
-        value, following = lanes.reshape(-1) * scale, self._next_values(buffer, lanes) * scale
-        returns, advantages = self.compute_episodic_return(
-            batch, buffer, indices, following, value, gamma=self.gamma, gae_lambda=self.gae_lambda
-        )
+        returns, advantages = self._estimates(batch, buffer, indices, self._paid(batch, buffer), scale)
         kept = slice(None) if buffer.alive.all() else np.flatnonzero(buffer.alive)
         if self.return_scaling:
             self.ret_rms.update(returns[kept])

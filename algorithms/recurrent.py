@@ -8,7 +8,6 @@ algorithms without memory serve unchanged. Actor and critic have a memory each.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -103,12 +102,15 @@ class RecurrentCritic(nn.Module):
 class MemoryPolicy(ActorPolicy):
     """An ActorPolicy with memory: a lane's state [S] is the actor's columns, then those of critics, which learners move on in `record`."""
 
-    def __init__(self, actor: RecurrentActor, critics: Sequence[RecurrentCritic]) -> None:
+    def __init__(self, actor: RecurrentActor) -> None:
         super().__init__(actor)
         self._own = self.state_width = actor.state_width
-        for critic in critics:
-            critic.columns = slice(self.state_width, self.state_width + critic.state_width)
-            self.state_width += critic.state_width
+
+    def join(self, critic: nn.Module) -> None:
+        """Keep a critic's columns as well."""
+        assert isinstance(critic, RecurrentCritic)
+        critic.columns = slice(self.state_width, self.state_width + critic.state_width)
+        self.state_width += critic.state_width
 
     def initial(self, n: int) -> Tensor:
         """States of n lanes whose episode begins, [n, S]."""
@@ -134,13 +136,15 @@ def critic_of(part: Part, s: Any) -> nn.Module:
     return Critic(part, s.hidden, s.activation) if s.memory == "none" else RecurrentCritic(part, s)
 
 
-def value_fields(critic: nn.Module) -> tuple[str, ...]:
-    """What a critic with memory adds to the fields that collection records."""
-    return ("value",) if isinstance(critic, RecurrentCritic) else ()
+def policy_of(actor: Actor) -> ActorPolicy:
+    """The policy of an actor."""
+    return MemoryPolicy(actor) if isinstance(actor, RecurrentActor) else ActorPolicy(actor)
 
 
-def policy_of(actor: Actor, *critics: nn.Module) -> ActorPolicy:
-    """The policy of an actor; states of critics with memory are kept beside its own."""
-    if not isinstance(actor, RecurrentActor):
-        return ActorPolicy(actor)
-    return MemoryPolicy(actor, [critic for critic in critics if isinstance(critic, RecurrentCritic)])
+def joined_fields(policy: Any, **critics: nn.Module) -> tuple[str, ...]:
+    """The fields that collection records values in, for critics with memory, whose states are kept beside the policy's own."""
+    if not isinstance(policy, MemoryPolicy):
+        return ()
+    for critic in critics.values():
+        policy.join(critic)
+    return tuple(critics)

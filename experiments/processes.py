@@ -12,8 +12,9 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from experiments.published import Row
-from experiments.seed_run import work
+from experiments.published import LEARNED, Row
+from experiments.seed_run import work, worker
+from marl.errors import UserError
 
 LINES = 10
 """Lines of progress a seed."""
@@ -41,11 +42,15 @@ class Seat:
 def run_all(
     tasks: Sequence[tuple[Row, int]], root: Path, jobs: int, modules: Sequence[str], say: Callable[[str], None]
 ) -> dict[tuple[str, int], str]:
-    """Run every (row, seed), `jobs` at a time; returns why some failed. One that fails leaves the others theirs.
+    """Run every (row, seed), `jobs` at a time, with 0 one after another in this process; returns why some failed.
+
+    One that fails leaves the others theirs.
 
     Whatever interrupts this ends its processes: what they have computed stays on disk and is continued by the next call.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if jobs == 0:
+        return _run_here(tasks, root, say)
     queue, failed = list(tasks), {}
     seats: list[Seat] = []
     try:
@@ -65,6 +70,19 @@ def run_all(
         for seat in seats:
             seat.process.kill()
             seat.process.join()
+    return failed
+
+
+def _run_here(tasks: Sequence[tuple[Row, int]], root: Path, say: Callable[[str], None]) -> dict[tuple[str, int], str]:
+    """Every task in this process; what is the user's to mend fails a seed, anything else is raised."""
+    failed = {}
+    for row, seed in tasks:
+        seat = Seat(row, seed, None, None, time.monotonic())
+        try:
+            worker(row.kind)(row, seed, root, lambda *told, seat=seat: _progress(seat, say, *told))
+        except UserError as error:
+            failed[row.name, seed] = f"FAILED: {error}"
+        say(f"{seat.name}: {failed.get((row.name, seed), 'done')}")
     return failed
 
 
@@ -104,7 +122,9 @@ def _progress(seat: Seat, say: Callable[[str], None], steps: int, total: int, va
     line = LINES * steps // total
     if line > seat.line:
         speed = (steps - seat.first) / max(now - seat.began, 1e-9)
-        said = [f"{min(1.0, steps / total):4.0%} of {total:,} steps", f"{speed:,.0f} env steps/s" if speed else "begun"]
+        learned = seat.row.kind == LEARNED
+        said = [f"{min(1.0, steps / total):4.0%} of {total:,} {'steps' if learned else 'sessions'}"]
+        said += [f"{speed:,.0f} env steps/s"] if learned and speed else []
         said += [] if value is None else [f"{seat.row.measure} {value:.4g}"]
         say(f"{seat.name}: {', '.join(said)}")
         seat.line = line

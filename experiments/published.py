@@ -76,7 +76,7 @@ class Row:
 
     `task` and `algorithm` are the keys of `env` and `algorithm` (`name` chooses), `run` any other keys of a run. `measure` is
     what is compared, in the scale that `scale` describes: a metric of the game, or one of RETURNS. `steps`: environment steps
-    a seed. `seeds` counts from 0. `episodes`: fresh greedy episodes that decide, a seed. `minutes`: processor time of a seed.
+    a seed. `seeds` counts from 0. `episodes`: fresh greedy episodes that decide, or sessions, a seed. `minutes`: processor time of a seed.
     """
 
     name: str
@@ -119,6 +119,27 @@ class Row:
         if self.measure not in legal:
             raise UserError(f"row {self.name}: measure = {self.measure!r}: legal are {', '.join(legal)}")
         return found
+
+    def check(self) -> None:
+        """Compose what the row describes, and refuse in one line what cannot be run. Raises UserError."""
+        if self.kind == LEARNED:
+            self.setup(0, Path(self.name))
+        else:
+            from experiments.sessions import parts
+
+            parts(self)
+
+    @property
+    def protocol(self) -> str:
+        """What decides, in words."""
+        if self.kind == SESSIONS:
+            return f"{self.episodes} sessions a seed"
+        return f"{self.episodes:,} fresh greedy episodes a seed, {self.checkpoint} checkpoint"
+
+    @property
+    def conventions(self) -> str:
+        """What a learner is paid, and what the time limit means, in words."""
+        return f"reward {self.reward}" + (f", time limit {self.time_limit}" if self.kind == LEARNED else "")
 
     @property
     def fingerprint(self) -> str:

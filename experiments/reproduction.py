@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments import processes, published, run_folder
+from experiments import curves, processes, published, recorded, run_folder
 from experiments.cli import load_modules, parser
 from experiments.published import Row
 from experiments.seed_run import differences, outcome_of
@@ -36,9 +36,11 @@ def reproduce_all(
     rows: Sequence[Row], seeds: int | Sequence[int] | None = None, jobs: int = 2, root: Path = ROOT, modules: Sequence[str] = ()
 ) -> list[Verdict]:
     """`reproduce` for several rows, whose seeds share the `jobs` processes. Raises UserError before anything runs."""
-    if jobs < 1:
-        raise UserError(f"jobs = {jobs} processes: legal are whole numbers from 1")
+    if jobs < 0:
+        raise UserError(f"jobs = {jobs} processes: legal are whole numbers from 0, which runs all here, one after another")
     tasks = [(row, seed) for row in rows for seed in _seeds(row, seeds)]
+    for row in rows:
+        row.check()
     for row, seed in tasks:
         changed = differences(row, seed, root)
         if changed:
@@ -61,9 +63,11 @@ def _seeds(row: Row, given: int | Sequence[int] | None) -> list[int]:
 
 def _judged(row: Row, seeds: Sequence[int], root: Path, failed: dict[int, str]) -> Verdict:
     found = [outcome_of(row, seed, root) for seed in seeds if seed not in failed]
-    made = verdict(row, [o for o in found if o is not None], failed)
-    (root / row.name).mkdir(parents=True, exist_ok=True)
-    run_folder.write(root / row.name / VERDICT, json.dumps(content(made), indent=1) + "\n")
+    outcomes = [o for o in found if o is not None]
+    made, folder = verdict(row, outcomes, failed), root / row.name
+    folder.mkdir(parents=True, exist_ok=True)
+    run_folder.write(folder / VERDICT, json.dumps(content(made), indent=1) + "\n")
+    curves.write(made, outcomes, folder)
     return made
 
 
@@ -83,7 +87,11 @@ def main(arguments: Sequence[str]) -> int:
     options.add_argument("--all", action="store_true", help="every row")
     options.add_argument("--list", action="store_true", help="show the rows and stop")
     options.add_argument("--seeds", help="how many seeds, or which: 5, or 0,3,4 (the row's own number)")
-    options.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes at a time (2, or 1 on one core)")
+    options.add_argument(
+        "--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes at a time (2, or 1 on one core); 0: none but this one"
+    )
+    options.add_argument("--record", action="store_true", help="keep the verdicts in experiments/rows/results and make the page again")
+    options.add_argument("--report", action="store_true", help="make docs/reproduction.md again from what is recorded, and stop")
     options.add_argument("--dir", type=Path, default=ROOT, help=f"where runs and verdicts go ({ROOT})")
     given = options.parse_args(list(arguments))
     load_modules(given.module)
@@ -91,11 +99,18 @@ def main(arguments: Sequence[str]) -> int:
     if given.list:
         print(listing(list(rows.values())))
         return 0
+    if given.report:
+        print(recorded.write_page(rows, recorded.results()))
+        return 0
     if given.all == bool(given.rows):
         raise UserError("marl reproduce: rows are expected, or --all; --list shows them")
     wanted = list(rows.values()) if given.all else published.chosen(given.rows, rows)
     verdicts = reproduce_all(wanted, None if given.seeds is None else _seed_list(given.seeds), given.jobs, given.dir, given.module)
     print(show(verdicts))
+    if given.record:
+        for v in verdicts:
+            recorded.record(v)
+        recorded.write_page(rows, recorded.results())
     return 0 if all(v.passed for v in verdicts) else 1
 
 

@@ -6,6 +6,7 @@ compares, written last) and `output.log` (what the process printed).
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import threading
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments import run_folder
-from experiments.published import RETURNS, Row
+from experiments.published import LEARNED, RETURNS, SESSIONS, Row
 from experiments.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -62,8 +63,9 @@ def folder_of(row: Row, seed: int, root: Path) -> RunFolder:
 
 
 def judged(row: Row) -> dict[str, Any]:
-    """What is measured, as an outcome states it."""
-    return {"measure": row.measure, "episodes": row.episodes, "checkpoint": row.checkpoint}
+    """What is measured, as an outcome states it. Sessions have no config.yaml that says how they were made."""
+    asked: dict[str, Any] = {"measure": row.measure, "episodes": row.episodes, "checkpoint": row.checkpoint}
+    return asked if row.kind == LEARNED else {**asked, "recipe": row.fingerprint}
 
 
 def outcome_of(row: Row, seed: int, root: Path) -> Outcome | None:
@@ -80,8 +82,10 @@ def differences(row: Row, seed: int, root: Path) -> list[str]:
     from experiments.stored import stored
 
     folder = folder_of(row, seed, root)
+    if not folder.config.exists():
+        return []
     asked = row.setup(seed, folder.path).config
-    if not folder.config.exists() or folder.read_manifest()["config_hash"] == run_folder.config_hash(asked):
+    if folder.read_manifest()["config_hash"] == run_folder.config_hash(asked):
         return []
     there, wanted = (dict(_flat(x)) for x in (stored(folder).config, asked))
     return [f"{key} = {there.get(key)}, now {wanted.get(key)}" for key in sorted({*there, *wanted}) if there.get(key) != wanted.get(key)]
@@ -216,7 +220,7 @@ def work(row: Row, seed: int, root: Path, modules: list[str], pipe: Any) -> None
     os.dup2(output, 2)
     try:
         load_modules(modules)
-        WORK[row.kind](row, seed, root, lambda *told: pipe.send(("progress", *told)))
+        worker(row.kind)(row, seed, root, lambda *told: pipe.send(("progress", *told)))
     except UserError as error:
         pipe.send(("failed", str(error)))
     except KeyboardInterrupt:
@@ -228,8 +232,15 @@ def work(row: Row, seed: int, root: Path, modules: list[str], pipe: Any) -> None
         pipe.send(("done", ""))
 
 
-WORK: dict[str, Callable[..., Outcome]] = {"learned": learn}
+WORKERS = {LEARNED: "experiments.seed_run:learn", SESSIONS: "experiments.sessions:learn"}
 """Kind of a row -> what a seed of it does."""
+
+
+def worker(kind: str) -> Callable[..., Outcome]:
+    """What a seed of a row of that kind does."""
+    module, _, function = WORKERS[kind].partition(":")
+    found: Callable[..., Outcome] = getattr(importlib.import_module(module), function)
+    return found
 
 
 def _end_with_parent() -> None:

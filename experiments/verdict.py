@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments.published import MEAN, Row
+from experiments.published import MEAN, SESSIONS, Row
 from experiments.seed_run import Outcome
 from experiments.tables import number, table
 
@@ -140,10 +140,10 @@ def show(verdicts: Sequence[Verdict]) -> str:
 def details(v: Verdict) -> list[str]:
     """A row in lines: where its numbers come from, per-seed values, the figures that papers print, PASS or what missed."""
     row = v.row
-    unit = "sessions" if len(v.values) > len(v.seeds) else "seeds"
+    unit = "sessions" if row.kind == SESSIONS else "seeds"
     lines = [f"{row.name}: {row.title}"]
-    lines.append(f"  measured: {row.measure} ({row.scale}), {row.episodes:,} fresh greedy episodes a seed, {row.checkpoint} checkpoint")
-    lines.append(f"  conventions: reward {row.reward}, time limit {row.time_limit}; {v.steps:,} env steps a seed")
+    lines.append(f"  measured: {row.measure} ({row.scale}), {row.protocol}")
+    lines.append(f"  conventions: {row.conventions}; {v.steps:,} env steps a seed")
     shown = ", ".join(number(x) for x in v.values[:SHOWN]) + (", ..." if len(v.values) > SHOWN else "")
     lines.append(f"  {len(v.values)} {unit}: {shown}")
     if v.counts:

@@ -86,8 +86,9 @@ class Actor:
             raise UserError(f"observation of {who}, copy {copy}, column {label!r} = {value}: a finite number is expected")
         shape = obs.shape[:2]
         rows = part.joined(obs, np.ones((*shape, part.mask_width)) if mask is None else mask.reshape(*shape, part.mask_width), first)
+        device = next(policy.parameters(), torch.empty(0)).device
         with torch.no_grad():
-            flat = torch.from_numpy(rows.reshape(-1, part.width))
+            flat = torch.from_numpy(rows.reshape(-1, part.width)).to(device)
             recall = self._recalls.get((name, agent)) or self._recalls.setdefault((name, agent), Recall(policy, len(flat)))
             out = recall.ask(policy, flat)
             recall.keep(out)

@@ -80,9 +80,9 @@ def test_mappo_recomputes_what_it_collected(memory: str) -> None:
     here.collect(6)
     batch = learner._preprocess_batch(*buffer.sample(0)[:1], buffer, None)
     fields = {name: value for name, value in batch.__dict__.items() if value is not None}
-    state, obs = fields.pop("state"), fields.pop("obs")
+    state, slices = fields.pop("state"), fields.pop("slices")
     rows_seen = []
-    for rows, seen in learner._minibatches(obs, len(state)):
+    for rows, seen in learner._minibatches(slices, len(state)):
         own = {name: field[:, rows] for name, field in fields.items()}
         with torch.no_grad():
             dist = learner.policy.dist_fn(learner.policy.actor(seen)[0])

@@ -178,7 +178,7 @@ def test_td3_explores_within_its_columns_and_acts_without_noise_outside() -> Non
     ("name", "game", "role", "message"),
     [
         ("idqn", PAYDAY, "worker", "algorithm = 'idqn' for worker, whose action is 'effort' = Column"),
-        ("idqn", BAZAAR, "buyer", "a single Discrete column or an action_grid is needed, legal there are ippo, isac, ia2c, reinforce"),
+        ("idqn", BAZAAR, "buyer", "a single Discrete column or an action_grid is needed, legal there are ippo, isac, ippo_lagrangian, "),
         ("itd3", BRANCHES, "player", "'move' = Discrete(k=2, labels=()): continuous columns alone is needed, legal there are ippo,"),
     ],
 )
