@@ -153,12 +153,15 @@ class Actor(nn.Module):
     def forward(self, obs: Any, state: Any = None, info: Any = None) -> tuple[Tensor, Any]:
         """(means and logits, state)."""
         rows = torch.as_tensor(obs)
-        out = self.net(rows[:, : self._observed] if self._masked else rows)
-        if self._masked:
-            free = self._sizes[0]
-            illegal = rows[:, self._observed :] < 0.5
-            out = torch.cat([out[:, :free], out[:, free:].masked_fill(illegal, ILLEGAL)], -1)
-        return out, state
+        return self.legal(self.net(rows[:, : self._observed] if self._masked else rows), rows), state
+
+    def legal(self, out: Tensor, rows: Tensor) -> Tensor:
+        """Means and logits [N, P], an illegal choice's at `ILLEGAL` by the masks of the rows [N, width]."""
+        if not self._masked:
+            return out
+        free = self._sizes[0]
+        illegal = rows[:, self._observed :] < 0.5
+        return torch.cat([out[:, :free], out[:, free:].masked_fill(illegal, ILLEGAL)], -1)
 
     def distribution(self, parameters: Tensor) -> Product:
         """The distribution that `forward`'s parameters name."""

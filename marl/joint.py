@@ -136,12 +136,16 @@ class TeamBuffer(LaneBuffer):
             if not len(dead):
                 break
             index[dead] = self._draw_rows(len(dead))
+        return self.team_rows(index), index
+
+    def team_rows(self, index: Array) -> Batch:
+        """Lanes [n, N, ...] and states [N, S] of the team rows `index` [N]."""
         rows = Batch.__new__(Batch)
         lanes = {name: self.lanes(name)[:, index] for name in ("obs", "act", "rew", "terminated", "obs_next", "alive")}
         flat = self.copies * self.rows
         states = {"state": self.state.reshape(flat, -1)[index], "state_next": self.state_next.reshape(flat, -1)[index]}
         rows.__dict__.update(lanes, **states, info=Batch())
-        return rows, index
+        return rows
 
     def _draw_rows(self, count: int) -> Array:
         flat = self._random_state.randint(0, self.copies * self._filled, count)

@@ -149,6 +149,9 @@ def seen(rows: Any) -> Batch:
 class LightPolicy(Policy):
     """A Tianshou policy that does not compile Tianshou's return estimators when it is made (seconds a process)."""
 
+    state_width = 0
+    """Columns of what it remembers of a lane (`marl.recall`)."""
+
     @staticmethod
     def _compile() -> None:
         """Left to the first update that needs them."""
