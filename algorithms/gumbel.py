@@ -18,6 +18,8 @@ from torch.nn import functional
 
 from algorithms import settings
 from algorithms.networks import ILLEGAL, Columns, mlp
+from algorithms.opinions import probabilities
+from marl.opinion import Opinion
 from marl.team import LightPolicy, Part, seen
 
 
@@ -99,6 +101,11 @@ class GumbelPolicy(SegmentPolicy, Policy):
         out = seen(batch.obs)
         out.__dict__.update(act=act, state=state)
         return out
+
+    def opinion(self, rows: Tensor, temperature: float) -> Opinion:
+        """Its mode, and the probabilities of the choices that it explores with; of its numbers it says no more."""
+        logits = self.actor(rows)[0][:, self.actor.free :].split(self.actor.columns.choices, -1)
+        return Opinion(self.map_action(self(seen(rows)).act), None, tuple(probabilities(l) for l in logits))
 
     def fresh(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Of rows [N, width]: (actions drawn now [N, row], mean square of the legal logits [N])."""
