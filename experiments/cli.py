@@ -18,6 +18,7 @@ COMMANDS = {
     "resume": ("experiments.resumption", "continue a run from its last checkpoint: marl resume RUN"),
     "list": ("experiments.listing", "games, algorithms, curricula; one game's parameters and columns: marl list env=auction"),
     "benchmark": ("experiments.benchmark", "speed of rules, collection and updates as ratios to plain references"),
+    "reproduce": ("experiments.reproduction", "rerun published results and say PASS or FAIL: marl reproduce --list"),
     "answers": ("experiments.answers", "train on games with known answers and say PASS or FAIL"),
 }
 """Subcommand -> the module whose `main(arguments) -> exit code` runs it, and what it is for."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,8 +82,13 @@ def _literal(value: Any) -> str:
     return repr(value)
 
 
-def execute(setup: Setup, folder: RunFolder, resume: bool = False, quiet: bool = False) -> Result:
-    """Run to the end in `folder`, evaluate the best policy, draw the curves; `quiet`: no progress is shown. Raises UserError."""
+def execute(
+    setup: Setup, folder: RunFolder, resume: bool = False, quiet: bool = False, told: Callable[[Progress], None] = lambda _: None
+) -> Result:
+    """Run to the end in `folder`, evaluate the best policy, draw the curves. Raises UserError.
+
+    `quiet`: no progress is shown. `told` gets every row with how far the run is; what it raises ends the run there.
+    """
     from experiments.progress import Bar
     from marl.schedule import COMPLETE
 
@@ -95,6 +100,7 @@ def execute(setup: Setup, folder: RunFolder, resume: bool = False, quiet: bool =
         def watch(progress: Progress) -> None:
             place.step, place.episode = progress.steps, int(progress.row.get("train/episodes", 0))
             log.debug("row %s", dict(progress.row))
+            told(progress)
             if not quiet:
                 bar(progress)
 

@@ -53,11 +53,20 @@ def push(action, b, a, kind, axis):
     return PUSH * (action[b, a, 2 + 2 * axis] - action[b, a, 1 + 2 * axis])
 
 
+MOTIONS = ("mpe2", "mpe_2017")
+"""mpe2: a particle first moves with the speed it has, then is slowed and pushed. The environments of 2017: slowed and pushed,
+then moved, so that a push is felt a tick earlier."""
+
+
 @rule
-def glide(place, speed, b, i, axis, force):
-    """One tick along one axis: the particle first moves with the speed it has, then is slowed and pushed."""
-    place[b, i, axis] += speed[b, i, axis] * TICK
-    speed[b, i, axis] = speed[b, i, axis] * KEPT + force * TICK
+def glide(place, speed, b, i, axis, force, motion):
+    """One tick along one axis; motion is the position in MOTIONS."""
+    if motion == 0:
+        place[b, i, axis] += speed[b, i, axis] * TICK
+        speed[b, i, axis] = speed[b, i, axis] * KEPT + force * TICK
+    else:
+        speed[b, i, axis] = speed[b, i, axis] * KEPT + force * TICK
+        place[b, i, axis] += speed[b, i, axis] * TICK
 
 
 AHEAD = 3

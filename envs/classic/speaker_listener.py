@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
-from envs.classic.particles import DISCRETE, KINDS, glide, moves, push, scatter, towards
+from envs.classic.clairvoyant import least_squares
+from envs.classic.particles import DISCRETE, KINDS, MOTIONS, glide, moves, push, scatter, towards
 from marl.compiled import rule
 from marl.game import F4, F8, I8, RUNNING, TRUNCATED, ActionTable, Column, Component, Discrete, Game, Role, array, inf
 from marl.params import Params, choice, param
@@ -31,6 +33,7 @@ PLACES = 0
 class SpeakerListenerParams(Params):
     horizon: int = param(25, 1, 100_000, "ticks")
     actions: str = choice("discrete", KINDS)
+    motion: str = choice("mpe2", MOTIONS, "whether a push moves a particle in the same tick")
 
 
 class SpeakerListenerState(NamedTuple):
@@ -58,7 +61,7 @@ def begin(p, s, b):
 def step(p, s, b, action, components, cost):
     s.square[b] = 0.0
     for axis in range(2):
-        glide(s.place, s.speed, b, 0, axis, push(action, b, LISTENER, p.actions, axis))
+        glide(s.place, s.speed, b, 0, axis, push(action, b, LISTENER, p.actions, axis), p.motion)
         way = s.place[b, 0, axis] - s.landmark[b, s.goal[b], axis]
         s.square[b] += way * way
     for k in range(LANDMARKS):
@@ -117,6 +120,24 @@ def told(p: SpeakerListenerParams, obs: F4, generator: np.random.Generator) -> F
     return towards(p.actions, obs[:, :2].astype(np.float64), np.where(heard.any(1, keepdims=True), named, ways.mean(1)))
 
 
+LONGEST = 200
+"""Ticks up to which the bound on returns is computed."""
+
+
+@lru_cache(maxsize=8)
+def bound(p: SpeakerListenerParams) -> float:
+    """What no pair's mean return exceeds, with the goal known from the first tick on (`envs.classic.clairvoyant`).
+
+    The way from start to goal along an axis is the difference of two uniform numbers: its size w has density 1 - w / 2 on [0, 2].
+    The mean over both axes is taken by Gauss-Legendre quadrature.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(16)
+    size = 1.0 + nodes
+    weights = weights * (1.0 - size / 2.0)
+    ways = np.stack(np.meshgrid(size, size), -1).reshape(-1, 2)
+    return -2.0 * float(np.outer(weights, weights).ravel() @ least_squares(ways, p.horizon, p.motion))
+
+
 SPEAKER_LISTENER = Game(
     "speaker_listener",
     version=0,
@@ -134,6 +155,7 @@ SPEAKER_LISTENER = Game(
     reward={"square": Component(1.0, "squared half-widths"), "team": Component(0.0, "sum over both agents")},
     baselines={"told": told},
     reference=lambda p: "told",
-    presets={"simple_speaker_listener_v4": {}},
+    known=lambda p: {"published_return_at_most": bound(p)} if p.horizon <= LONGEST else {},
+    presets={"simple_speaker_listener_v4": {}, "mpe_2017": {"motion": "mpe_2017"}},
     citation="Lowe et al. 2017, Multi-agent actor-critic for mixed cooperative-competitive environments",
 )

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from envs.classic.particles import KINDS, glide, moves, push, scatter, towards
+from envs.classic.particles import KINDS, MOTIONS, glide, moves, push, scatter, towards
 from marl.compiled import rule
 from marl.game import F4, F8, I8, RUNNING, TRUNCATED, Column, Component, Game, Role, array, inf
 from marl.params import Params, choice, param
@@ -52,6 +52,7 @@ class SpreadParams(Params):
     local_ratio: float = param(0.5, 0.0, 1.0, "weight of the own collisions")
     horizon: int = param(25, 1, 100_000, "ticks")
     actions: str = choice("discrete", KINDS)
+    motion: str = choice("mpe2", MOTIONS, "whether a push moves a particle in the same tick")
     messages: bool = param(True, 0, 1, "", "whether the columns of messages are shown, which are always 0")
 
 
@@ -135,7 +136,7 @@ def step(p, s, b, action, components, cost):
     contacts(p, s, b)
     for a in range(p.n_agents):
         for axis in range(2):
-            glide(s.place, s.speed, b, a, axis, s.force[b, a, axis])
+            glide(s.place, s.speed, b, a, axis, s.force[b, a, axis], p.motion)
     cover(p, s, b)
     total = bump(p, s, b)
     s.missed[b] += s.apart[b]

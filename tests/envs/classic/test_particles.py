@@ -9,7 +9,8 @@ import pytest
 from mpe2 import simple_speaker_listener_v4, simple_spread_v3
 
 import envs
-from envs.classic.speaker_listener import SPEAKER_LISTENER
+from envs.classic.clairvoyant import least_squares
+from envs.classic.speaker_listener import SPEAKER_LISTENER, SpeakerListenerParams, bound
 from envs.classic.spread import SPREAD
 from marl.vector import VectorGame
 
@@ -195,3 +196,54 @@ def test_a_teams_reward_is_a_choice_of_weights() -> None:
 
 def test_columns_of_messages_may_be_left_out() -> None:
     assert [envs.make("spread", messages=shown).obs.shape[2] for shown in (True, False)] == [18, 14]
+
+
+# ---- the motion of 2017, and what nobody can beat --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("motion", "places"), [("mpe2", [0.0, 0.05, 0.0875]), ("mpe_2017", [0.05, 0.0875, 0.115625])])
+def test_when_a_push_is_felt(motion: str, places: list[float]) -> None:
+    """A listener at rest is pushed to the right once: its speed is .5, then three quarters of it, and so on."""
+    copies = VectorGame(SPEAKER_LISTENER, 1, motion=motion)
+    copies.reset(0)
+    start = copies.world.place[0, 0, 0]
+    for move, place in zip((2, 0, 0), places):
+        copies.step(np.array([[[0.0], [float(move)]]]))
+        assert copies.world.place[0, 0, 0] - start == pytest.approx(place)
+
+
+@pytest.mark.parametrize("motion", ["mpe2", "mpe_2017"])
+def test_no_pair_beats_the_bound_in_any_episode(motion: str) -> None:
+    copies = VectorGame(SPEAKER_LISTENER, 200, motion=motion)
+    copies.reset(3)
+    world = copies.world
+    ways = world.landmark[np.arange(200), world.goal] - world.place[:, 0]
+    least = -2.0 * least_squares(ways, 25, motion)
+    chance, told = np.random.default_rng(0), SPEAKER_LISTENER.baselines["told"]
+    for player in ("random", "told"):
+        copies.reset(3)
+        for _ in range(25):
+            action = decide(copies, chance)
+            if player == "told":
+                action[:, 0] = told(copies.params, copies.obs[:, 0, :3], chance)
+                action[:, 1] = told(copies.params, copies.obs[:, 1], chance)
+            copies.step(action)
+        returns = copies.metrics[:, 0, 0]
+        assert (returns <= least + 1e-6).all()
+    assert returns.mean() > least.mean() - 8.0, "one that is told where to go is not far from the bound"
+
+
+def test_the_bound_is_tight_where_the_optimum_is_known() -> None:
+    """A goal so near that one whole push and its coasting pass it: a first push in part, found by hand for two ticks.
+
+    In two ticks of 2017's motion the place is .05 u and .0875 u + .05 v: both can be at a goal .02 off, v = -.3 u.
+    """
+    assert least_squares(np.array([[0.02, 0.0], [0.0, -0.02]]), 2, "mpe_2017") == pytest.approx([0.0, 0.0], abs=1e-6)
+    far = least_squares(np.array([[1.0, 0.0]]), 2, "mpe_2017")[0]
+    assert far == pytest.approx((1 - 0.05) ** 2 + (1 - 0.1375) ** 2, abs=1e-6)
+
+
+def test_the_published_return_of_speaker_and_listener_is_no_mean_on_this_scale() -> None:
+    """Papoudakis et al. 2021 have -10.68 for MAPPO: the maximum of many means over 100 episodes."""
+    for motion in ("mpe2", "mpe_2017"):
+        assert bound(SpeakerListenerParams(motion=motion)) < -11.5
