@@ -18,6 +18,7 @@ from marl.game import ActionTable, Column, Discrete
 ALGORITHMS: dict[str, str] = {
     "ippo": "algorithms.ippo:IPPO",
     "isac": "algorithms.isac:ISAC",
+    "ippo_lagrangian": "algorithms.ippo_lagrangian:IPPOLagrangian",
     "ia2c": "algorithms.ia2c:IA2C",
     "reinforce": "algorithms.reinforce:REINFORCE",
     "idqn": "algorithms.idqn:IDQN",
@@ -32,6 +33,7 @@ ALGORITHMS: dict[str, str] = {
 SETTINGS: dict[str, type] = {
     "ippo": settings.IPPO,
     "isac": settings.ISAC,
+    "ippo_lagrangian": settings.IPPOLagrangian,
     "ia2c": settings.IA2C,
     "reinforce": settings.Reinforce,
     "idqn": settings.IDQN,

@@ -17,8 +17,13 @@ from torch import Tensor, nn
 
 from algorithms import settings
 from algorithms.networks import ILLEGAL, Dueling, mlp
+from algorithms.opinions import of_values
 from marl.game import Discrete
+from marl.opinion import Opinion
 from marl.team import LightPolicy, Part, seen
+
+SMALL = 0.01
+"""Gain of the last layer: values that are large before anything is learned keep the best choice wrong for long."""
 
 
 class Choices:
@@ -48,7 +53,7 @@ class ValueNet(nn.Module):
         self.observed, self.masked = part.observed, part.mask_width > 0
         self.register_buffer("needs", choices.needs, persistent=False)
         shape = part.observed, len(choices), s.hidden, s.activation
-        self.net = Dueling(*shape) if dueling else mlp(*shape, 1.0)
+        self.net = Dueling(*shape, SMALL) if dueling else mlp(*shape, SMALL)
 
     def legal(self, rows: Tensor) -> Tensor:
         """[N, K]; all where none is, as of an agent that has left."""
@@ -73,7 +78,7 @@ class GreedyPolicy(LightPolicy, DiscreteQLearningPolicy):
     acted: Tensor
 
     def __init__(self, part: Part, s: settings.Exploring, dueling: bool = False) -> None:
-        self.row_width, self.choices = 1, Choices(part)
+        self.row_width, self.choices, self._table = 1, Choices(part), part.group.action
         super().__init__(model=ValueNet(part, self.choices, s, dueling), action_space=spaces.Discrete(len(self.choices)))
         self._first, self._last, self._rows = s.epsilon, s.epsilon_end, s.epsilon_steps * part.n
         self.register_buffer("acted", torch.zeros((), dtype=torch.int64))
@@ -104,3 +109,8 @@ class GreedyPolicy(LightPolicy, DiscreteQLearningPolicy):
     def map_action(self, act: Any) -> npt.NDArray[np.float64]:
         """Choices [N] -> the units of the action table [N, U]."""
         return self.choices.actions[np.asarray(self._action_to_numpy(act), np.int64).reshape(-1)]
+
+    def opinion(self, rows: Tensor, temperature: float) -> Opinion:
+        """Its best choice, and its values: softmax(Q / temperature)."""
+        out = self(seen(rows))
+        return of_values(self.map_action(out.act), out.logits, self.choices.actions, self._table, temperature)

@@ -4,6 +4,7 @@ L = E[ min(r A, clip(r, 1 - e, 1 + e) A) ] - c_v E[(R - V)^2] + c_e E[H],  r = p
 with A by GAE(lambda) (Schulman et al. 2016) and PPO by Schulman et al. 2017; that every agent learns from its own
 observation and reward alone is IPPO (de Witt et al. 2020). Only `_preprocess_batch` is overridden: log-probabilities come
 from collection, and one pass of the critic over the rollout gives both V(o) and V(o'), where Tianshou's takes three passes.
+c_e may follow a schedule or a target (`algorithms.entropy`), and the worst share of episodes be what counts (`algorithms.cvar`).
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ from torch import Tensor
 from algorithms import settings
 from algorithms.networks import Actor, Critic
 from algorithms.onpolicy import ActorPolicy, Rollouts, adam
+from algorithms.proximal import Proximal
 from marl.replay import LaneBuffer
 from marl.team import Part
 
 
-class IPPO(Rollouts, PPO):
+class IPPO(Proximal, Rollouts, PPO):
     """PPO for one part of the agents. `updates` is the number of rollouts in the run."""
 
-    Settings = settings.IPPO
+    Settings: type = settings.IPPO
     FIELDS = ("logp",)
 
     def __init__(self, s: settings.IPPO, part: Part, updates: int) -> None:
@@ -42,10 +44,19 @@ class IPPO(Rollouts, PPO):
             gamma=s.gamma,
             return_scaling=s.return_scaling,
         )
+        self._equip(s, updates)
 
     def record(self, rows: Tensor, out: Any) -> dict[str, Tensor]:
         """What the update needs from collection: log pi(a|o), [N]."""
         return {"logp": out.dist.log_prob(out.act)}
+
+    def _paid(self, batch: Any, buffer: LaneBuffer) -> Any:
+        """Rewards [N] of the objective: `algorithms.cvar` changes them."""
+        return self._objective(batch.rew, batch.terminated | batch.truncated, buffer.alive, buffer.paid_before, buffer.rows)
+
+    def _update_with_batch(self, batch: Any, batch_size: int | None, repeat: int) -> Any:
+        self._set_bonus()
+        return self._tell(super()._update_with_batch(batch, batch_size, repeat))
 
     def _recorded(self, buffer: LaneBuffer) -> dict[str, Any]:
         return {"logp_old": buffer.recorded["logp"]}

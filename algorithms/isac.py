@@ -12,7 +12,6 @@ over its choices is exact in all terms and Tianshou's DiscreteSAC (Christodoulou
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,42 +21,25 @@ from tianshou.algorithm import SAC
 from tianshou.algorithm.modelfree.discrete_sac import DiscreteSAC, DiscreteSACPolicy
 from tianshou.algorithm.modelfree.sac import AutoAlpha, SACPolicy
 from tianshou.data import Batch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from algorithms import settings
-from algorithms.networks import HALF_LOG_TWO_PI, ILLEGAL, Columns, Critic, mlp
+from algorithms.gumbel import SegmentActor, SegmentPolicy, any_of, straight_through
+from algorithms.networks import HALF_LOG_TWO_PI, Columns, Critic
 from algorithms.onpolicy import adam
-from marl.team import LightPolicy, Part
+from algorithms.opinions import of_squashed
+from marl.opinion import Opinion
+from marl.team import LightPolicy, Part, seen
 
 LOWEST, HIGHEST = -20.0, 2.0
 """Bounds of a log standard deviation, as in the paper's code."""
 
 
-class SoftActor(nn.Module):
-    """Rows [N, width] -> parameters [N, P]: means and log deviations of continuous columns, logits of discrete ones."""
-
-    def __init__(self, part: Part, hidden: Sequence[int], activation: str) -> None:
-        super().__init__()
-        self.columns = Columns(part.group.action)
-        self._observed, self._masked = part.observed, part.mask_width > 0
-        self.free = len(self.columns.continuous)
-        self.net = mlp(part.observed, 2 * self.free + sum(self.columns.choices), hidden, activation, 0.01)
-
-    def forward(self, obs: Any, state: Any = None, info: Any = None) -> tuple[Tensor, Any]:
-        """(parameters, state)."""
-        rows = torch.as_tensor(obs)
-        out = self.net(rows[:, : self._observed] if self._masked else rows)
-        if self._masked:
-            bounded = 2 * self.free
-            out = torch.cat([out[:, :bounded], out[:, bounded:].masked_fill(rows[:, self._observed :] < 0.5, ILLEGAL)], -1)
-        return out, state
-
-
-class SoftPolicy(LightPolicy, SACPolicy):
+class SoftPolicy(SegmentPolicy, SACPolicy):
     """SAC's policy over action rows: [tanh of continuous columns | one-hot segments of discrete ones]."""
 
-    def __init__(self, actor: SoftActor) -> None:
+    def __init__(self, actor: SegmentActor) -> None:
         self.row_width = actor.free + sum(actor.columns.choices)
         super().__init__(actor=actor, action_scaling=False, action_space=spaces.Box(-1.0, 1.0, (self.row_width,), np.float32))
 
@@ -76,43 +58,22 @@ class SoftPolicy(LightPolicy, SACPolicy):
         segments = [squashed]
         for l in logits:
             log_probs = torch.log_softmax(l, -1)
-            segments.append(self._choose(log_probs))
+            segments.append(straight_through(log_probs, 1.0, self.is_within_training_step))
             log_prob = log_prob + (log_probs.exp() * log_probs).sum(-1, keepdim=True)
         row = torch.cat(segments, -1) if logits else squashed
         return Batch(act=row, log_prob=log_prob, state=state)
 
-    def _choose(self, log_probs: Tensor) -> Tensor:
-        """One-hot [N, k] with the softmax's gradient."""
-        noise = -torch.log(-torch.log(torch.rand_like(log_probs).clamp(1e-20, 1.0 - 1e-7))) if self.is_within_training_step else 0.0
-        soft = torch.softmax(log_probs + noise, -1)
-        hard = functional.one_hot(soft.argmax(-1), soft.shape[1]).to(soft.dtype)
-        return hard + soft - soft.detach()
-
-    def map_action(self, act: Any) -> Any:
-        """Rows -> the units of the action table."""
-        row, columns = self._action_to_numpy(act), self.actor.columns
-        raw = np.zeros((len(row), columns.count), np.float32)
-        raw[:, columns.continuous] = row[:, : self.actor.free]
-        begin = self.actor.free
-        for u, k in zip(columns.discrete, columns.choices):
-            raw[:, u] = row[:, begin : begin + k].argmax(-1)
-            begin += k
-        return columns.to_units(raw)
-
-    def random_action(self, obs: Tensor) -> Tensor:
-        """Uniform rows, over the legal choices: what is collected before the first update."""
-        free, columns = self.actor.free, self.actor.columns
-        segments = [2.0 * torch.rand(len(obs), free, device=obs.device) - 1.0]
-        legal = obs[:, self.actor._observed :] if self.actor._masked else obs.new_ones(len(obs), sum(columns.choices))
-        for weights in legal.split(columns.choices, -1) if columns.choices else ():
-            segments.append(functional.one_hot(_any_of(weights), weights.shape[1]).float())
-        return torch.cat(segments, -1)
+    def opinion(self, rows: Tensor, temperature: float) -> Opinion:
+        """Its mode, and the distribution that it explores with."""
+        free = self.actor.free
+        mean, log_std, *logits = self.actor(rows)[0].split([free, free, *self.actor.columns.choices], -1)
+        return of_squashed(self.map_action(self(seen(rows)).act), mean, log_std.clamp(LOWEST, HIGHEST), logits)
 
 
 class ChoicePolicy(LightPolicy, DiscreteSACPolicy):
     """DiscreteSAC's policy over one Discrete column; an action row is [choice]."""
 
-    def __init__(self, actor: SoftActor) -> None:
+    def __init__(self, actor: SegmentActor) -> None:
         self.row_width = 1
         super().__init__(actor=actor, action_space=spaces.Discrete(actor.columns.choices[0]))
 
@@ -120,15 +81,16 @@ class ChoicePolicy(LightPolicy, DiscreteSACPolicy):
         """[N, 1] choices."""
         return self._action_to_numpy(act).reshape(-1, 1)
 
+    def opinion(self, rows: Tensor, temperature: float) -> Opinion:
+        """Its mode, and the probabilities that it explores with."""
+        out = self(seen(rows))
+        none = out.logits[:, :0]
+        return of_squashed(self.map_action(out.act), none, none, [out.logits])
+
     def random_action(self, obs: Tensor) -> Tensor:
         """Uniform over the legal choices, [N]."""
         k = self.actor.columns.choices[0]
-        return _any_of(obs[:, self.actor._observed :] if self.actor._masked else obs.new_ones(len(obs), k))
-
-
-def _any_of(legal: Tensor) -> Tensor:
-    """[N] one of the legal choices [N, k] each, of all where none is legal: an agent that left."""
-    return torch.multinomial(legal + (legal.sum(-1, keepdim=True) == 0), 1).squeeze(1)
+        return any_of(obs[:, self.actor.observed :] if self.actor.masked else obs.new_ones(len(obs), k))
 
 
 class Temperature(AutoAlpha):
@@ -139,7 +101,7 @@ class Temperature(AutoAlpha):
 
     def __init__(self, s: settings.ISAC, part: Part) -> None:
         columns = Columns(part.group.action)
-        self._choices, self._bottom, self._observed = columns.choices, -float(len(columns.continuous)), part.group.width
+        self._choices, self._bottom, self._observed = columns.choices, -float(len(columns.continuous)), part.observed
         self._moves = s.target_entropy is None and part.mask_width > 0
         start = self._bottom + sum(0.5 * math.log(k) for k in columns.choices)
         super().__init__(start if s.target_entropy is None else s.target_entropy, 0.0, adam(s.lr, False, 0))
@@ -197,7 +159,7 @@ class RowSAC(_Lanes, SAC):
     """SAC on continuous and hybrid rows."""
 
     def __init__(self, s: settings.ISAC, part: Part, updates: int) -> None:
-        policy = SoftPolicy(SoftActor(part, s.hidden, s.activation))
+        policy = SoftPolicy(SegmentActor(part, s, 2))
         super().__init__(policy=policy, **_shared(s, part, updates, 1, policy.row_width))
 
 
@@ -205,7 +167,7 @@ class ChoiceSAC(_Lanes, DiscreteSAC):
     """SAC on one Discrete column, the expectation over choices taken exactly."""
 
     def __init__(self, s: settings.ISAC, part: Part, updates: int) -> None:
-        policy = ChoicePolicy(SoftActor(part, s.hidden, s.activation))
+        policy = ChoicePolicy(SegmentActor(part, s, 2))
         super().__init__(policy=policy, **_shared(s, part, updates, policy.actor.columns.choices[0], 0))
 
     def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:

@@ -3,8 +3,10 @@
 J_Q = sum_j E[(Q_ji(s, a) - y_i)^2],  y_i = r_i + gamma min_j Q'_ji(s', a'),  a'_k = clip(mu'(o'_k) + clip(e, -c, c), -1, 1),
 J_mu = -mean_i E[Q_1i(s, a with mu(o_i) for a_i)],  e ~ N(0, s^2). MADDPG has one critic, no noise e and moves the actor with
 every update; MATD3 (Ackermann et al. 2019) has two, noise, and moves it every `delay` updates. Members share the actor; a
-critic has an output for each of them, or a single one under a team reward. Team rows: o [n, N, width], a [n, N, U] in
-[-1, 1], s [N, S], y [n or 1, N]. A member that has left acts 0 and is in no mean.
+critic has an output for each of them, or a single one under a team reward. Where a column is Discrete, mu has logits l and
+a_i, a'_k are one-hot segments drawn from softmax(l), with the straight-through gradient of softmax((l + g) / T)
+(`algorithms.gumbel`); J_mu then has c mean_i E[mean_k l_ik^2] besides, over the legal choices. Team rows: o [n, N, width],
+a [n, N, U] in [-1, 1], s [N, S], y [n or 1, N]. A member that has left acts 0 and is in no mean.
 """
 
 from __future__ import annotations
@@ -15,12 +17,15 @@ from typing import Any
 import numpy as np
 import torch
 from tianshou.algorithm.algorithm_base import LaggedNetworkPolyakUpdateAlgorithmMixin, OffPolicyAlgorithm, TrainingStats
+from tianshou.utils import RunningMeanStd
 from torch import Tensor, nn
 
-from algorithms import check_serves, settings
+from algorithms import settings
+from algorithms.gumbel import GumbelPolicy
 from algorithms.itd3 import NoisyPolicy, SquashedActor
 from algorithms.networks import mlp
 from algorithms.onpolicy import adam
+from marl.game import Discrete
 from marl.team import Part
 
 
@@ -45,7 +50,25 @@ class JointCritics(nn.Module):
         return torch.stack([net(rows).T for net in self.nets])
 
 
-class MADDPG(OffPolicyAlgorithm[NoisyPolicy], LaggedNetworkPolyakUpdateAlgorithmMixin):
+class DeterministicPolicy(NoisyPolicy):
+    """mu(o) of continuous columns."""
+
+    def __init__(self, part: Part, s: settings.MADDPG) -> None:
+        self.s = s
+        super().__init__(SquashedActor(part, s.hidden, s.activation), s.noise)
+
+    def fresh(self, rows: Tensor) -> tuple[Tensor, None]:
+        """Of rows [N, width]: (actions [N, U], no logits)."""
+        return self.actor(rows)[0], None
+
+    def target(self, net: nn.Module, rows: Tensor) -> Tensor:
+        """Actions [N, U] by the target network, with noise."""
+        act = net(rows)[0]
+        noise = (self.s.target_noise * torch.randn_like(act)).clamp(-self.s.noise_clip, self.s.noise_clip)
+        return (act + noise).clamp(-1.0, 1.0)
+
+
+class MADDPG(OffPolicyAlgorithm[Any], LaggedNetworkPolyakUpdateAlgorithmMixin):
     """MADDPG for one part of the agents. `updates` is the number of updates in the run."""
 
     Settings: type = settings.MADDPG
@@ -56,8 +79,8 @@ class MADDPG(OffPolicyAlgorithm[NoisyPolicy], LaggedNetworkPolyakUpdateAlgorithm
 
     def __init__(self, s: settings.MADDPG, part: Part, updates: int) -> None:
         s.check()
-        check_serves(self.name, part.name, part.group.action, part.grid)
-        super().__init__(policy=NoisyPolicy(SquashedActor(part, s.hidden, s.activation), s.noise))
+        chooses = any(isinstance(column, Discrete) for column in part.group.action.values())
+        super().__init__(policy=GumbelPolicy(part, s) if chooses else DeterministicPolicy(part, s))
         LaggedNetworkPolyakUpdateAlgorithmMixin.__init__(self, s.tau)
         self.s, self._team, self.heads = s, part.teams, 1 if part.teams else part.n
         self.critic = JointCritics(self.critics, part.state_width + part.n * self.policy.row_width, self.heads, s)
@@ -66,6 +89,8 @@ class MADDPG(OffPolicyAlgorithm[NoisyPolicy], LaggedNetworkPolyakUpdateAlgorithm
             self._create_optimizer(module, adam(s.lr, s.anneal, updates), max_grad_norm=s.gradient_norm)
             for module in (self.policy, self.critic)
         )
+        if s.standardise:
+            self.ret_rms = RunningMeanStd()
         self._iter, self._last = 0, 0.0
 
     def record(self, rows: Tensor, out: Any) -> dict[str, Tensor]:
@@ -78,6 +103,9 @@ class MADDPG(OffPolicyAlgorithm[NoisyPolicy], LaggedNetworkPolyakUpdateAlgorithm
         fields = {name: batch.__dict__[name] for name in ("obs", "obs_next", "state", "state_next")}
         fields |= {"act": batch.act * alive[:, :, None], "alive": alive, "alive_next": alive & ~batch.terminated}
         fields["reward"] = buffer.paid(indices)[None] if single else np.where(alive, batch.rew, 0.0)
+        if self.s.standardise:
+            self.ret_rms.update(fields["reward"].ravel() if single else batch.rew[alive])
+            fields["reward"] = self.ret_rms.norm(fields["reward"])
         fields["goes_on"] = ~buffer.over(indices)[None] if single else ~batch.terminated
         device = next(self.critic.parameters()).device
         batch.__dict__.update({name: torch.as_tensor(value, dtype=torch.float32, device=device) for name, value in fields.items()})
@@ -86,21 +114,23 @@ class MADDPG(OffPolicyAlgorithm[NoisyPolicy], LaggedNetworkPolyakUpdateAlgorithm
     def _targets(self, batch: Any) -> Tensor:
         """y [heads, N]."""
         with torch.no_grad():
-            act = self.actor_old(batch.obs_next.flatten(0, 1))[0].view_as(batch.act)
-            noise = (self.s.target_noise * torch.randn_like(act)).clamp(-self.s.noise_clip, self.s.noise_clip)
-            act = (act + noise).clamp(-1.0, 1.0) * batch.alive_next.unsqueeze(2)
+            act = self.policy.target(self.actor_old, batch.obs_next.flatten(0, 1)).view_as(batch.act) * batch.alive_next.unsqueeze(2)
             y: Tensor = batch.reward + self.s.gamma * batch.goes_on * self.critic_old(batch.state_next, act).min(0).values
             return y
 
     def _actor_loss(self, batch: Any) -> Tensor:
         """J_mu: of every member's own fresh action among the recorded ones of the others."""
         act, n = batch.act, len(batch.act)
-        fresh = self.policy.actor(batch.obs.flatten(0, 1))[0].view_as(act)
+        fresh, square = self.policy.fresh(batch.obs.flatten(0, 1))
+        fresh = fresh.view_as(act)
         own = torch.eye(n, device=act.device).view(n, n, 1, 1)  # [member whose loss it is, member that acts]
         joint = (own * fresh + (1.0 - own) * act).transpose(0, 1).flatten(1, 2)  # [n, n * N, U]
         value = self.critic(batch.state.repeat(n, 1), joint)[0].view(self.heads, n, -1)
         mine = value.diagonal().T if self.heads > 1 else value[0]
-        return -(mine * batch.alive).sum() / batch.alive.sum()
+        loss = -(mine * batch.alive).sum() / batch.alive.sum()
+        if square is None:
+            return loss
+        return loss + self.s.logit_penalty * (square.view(n, -1) * batch.alive).sum() / batch.alive.sum()
 
     def _update_with_batch(self, batch: Any) -> Losses:
         weight = batch.alive if self.heads > 1 else torch.ones_like(batch.reward)

@@ -4,6 +4,7 @@ L = E[min(r A, clip(r, 1 - e, 1 + e) A)] - c_v E[h(R - V(s))] + c_e E[H],  r = p
 A by GAE(lambda) (Schulman et al. 2016), normalised over the rollout's rows of members that acted. Rows of members o, a, r, A
 [n, N], states s [N, S]. Under a team reward (`marl.convention`) V is [N], and all members have its advantage;
 under individual rewards V has an output for each member. A member that has left is in no term; the team's return goes on.
+`critic: pooled | attention` reads the members' rows instead of s (`algorithms.attention`) and serves any number of them.
 With `normalise_values` V learns (R - m) / d for running moments m, d of R, each of which moves 2 % a rollout.
 
 A recipe for simple_spread: 64 copies, rollout 25, 5 epochs of 4 minibatches, gamma .9, entropy .003, lr 7e-4 falling to 0,
@@ -12,19 +13,21 @@ hidden [128, 128], relu, reward team_sum.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from tianshou.algorithm import PPO
 from tianshou.algorithm.modelfree.a2c import A2CTrainingStats
 from tianshou.data import SequenceSummaryStats
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from algorithms import settings
+from algorithms.attention import AttentionCritic, PooledCritic
 from algorithms.networks import Actor, mlp
 from algorithms.onpolicy import PIECE, ActorPolicy, Rows, adam
+from algorithms.proximal import Proximal
 from marl.joint import TeamBuffer
 from marl.team import Part
 
@@ -32,7 +35,7 @@ PACE = 0.02
 """Share of a rollout's moments that enters the running ones."""
 
 
-class MAPPO(PPO):
+class MAPPO(Proximal, PPO):
     """MAPPO for one part of the agents. `updates` is the number of rollouts in the run."""
 
     Settings = settings.MAPPO
@@ -45,14 +48,16 @@ class MAPPO(PPO):
         self.minibatches = s.minibatches
         super().__init__(
             policy=ActorPolicy(Actor(part, s.hidden, s.activation, s.log_std)),
-            critic=mlp(part.state_width, 1 if part.teams else part.n, s.hidden, s.activation, 1.0),
+            critic=_critic(s, part),
             optim=adam(s.lr, s.anneal, updates),
             eps_clip=s.clip,
+            ent_coef=s.entropy,
             max_grad_norm=s.gradient_norm,
             gae_lambda=s.gae_lambda,
             gamma=s.gamma,
         )
-        self.s, self._team = s, part.teams
+        self.s, self._team, self.any_number = s, part.teams, s.critic != "state"
+        self._equip(s, updates)
         self.register_buffer("moments", torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64))  # mean, variance, rollouts
 
     def record(self, rows: Tensor, out: Any) -> dict[str, Tensor]:
@@ -62,20 +67,27 @@ class MAPPO(PPO):
     def _here(self, array: Any) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(self.moments.device)
 
-    def _values(self, state: Any) -> np.ndarray[Any, Any]:
-        """V of states [N, S] in the units of returns -> [outputs, N]."""
+    def _judged(self, *view: Tensor) -> Tensor:
+        """V of states [N, S], or of members' rows [n, N, width] and who acts [n, N] -> [outputs, N]."""
+        found: Tensor = self.critic(*view)
+        return found if self.any_number else found.T
+
+    def _values(self, *view: Any) -> np.ndarray[Any, Any]:
+        """The same in the units of returns, in pieces that stay in the processor's cache."""
+        pieces = zip(*(self._here(array).split(PIECE, 1 if self.any_number else 0) for array in view))
         with torch.no_grad():
-            out = torch.cat([self.critic(piece) for piece in self._here(state).split(PIECE)])
-        found: np.ndarray[Any, Any] = out.T.cpu().numpy() * float(self.moments[1].sqrt()) + float(self.moments[0])
+            out = torch.cat([self._judged(*piece) for piece in pieces], 1)
+        found: np.ndarray[Any, Any] = out.cpu().numpy() * float(self.moments[1].sqrt()) + float(self.moments[0])
         return found
 
     def _both_values(self, buffer: TeamBuffer) -> tuple[Any, Any]:
         """V(s) and V(s'), each [outputs * B * T]: one pass of the critic over the rollout, its tail and what was truncated."""
-        value = self._values(buffer.state.reshape(-1, buffer.state.shape[2]))
+        whole, tail, cuts = buffer.member_views() if self.any_number else buffer.state_views()
+        value = self._values(*whole)
         lanes = value.reshape(len(value), buffer.copies, buffer.rows)
-        following = np.concatenate([lanes[:, :, 1:], self._values(buffer.state_tail)[:, :, None]], 2).reshape(len(value), -1)
-        for index, final in buffer.state_cuts:
-            following[:, index] = self._values(final)
+        following = np.concatenate([lanes[:, :, 1:], self._values(*tail)[:, :, None]], 2).reshape(len(value), -1)
+        for index, final in cuts:
+            following[:, index] = self._values(*final)
         return value.reshape(-1), following.reshape(-1)
 
     def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
@@ -83,6 +95,7 @@ class MAPPO(PPO):
         value, following = self._both_values(buffer)
         rows = buffer.joint() if self._team else batch
         estimator = rows if self._team else buffer
+        rows = Rows.of(rew=self._paid(rows, buffer), terminated=rows.terminated, truncated=rows.truncated)
         returns, advantages = self.compute_episodic_return(
             rows, estimator, np.arange(len(rows.rew)), following, value, gamma=self.gamma, gae_lambda=self.gae_lambda
         )
@@ -102,6 +115,11 @@ class MAPPO(PPO):
         }
         return Rows.of(**{name: self._here(field) for name, field in fields.items()})
 
+    def _paid(self, rows: Any, buffer: TeamBuffer) -> Any:
+        """Rewards of the objective, [N] or [n * N]: `algorithms.cvar` changes them. A team's episode is the team's."""
+        alive, before = (buffer.anybody, buffer.paid_before[: buffer.copies]) if self._team else (buffer.alive, buffer.paid_before)
+        return self._objective(rows.rew, rows.terminated | rows.truncated, alive, before, buffer.rows)
+
     def _observe(self, returns: Any) -> None:
         if not self.s.normalise_values:
             return
@@ -114,13 +132,15 @@ class MAPPO(PPO):
     def _update_with_batch(self, batch: Any, batch_size: int | None, repeat: int) -> A2CTrainingStats:
         fields = {name: field for name, field in batch.__dict__.items() if field is not None}
         state, found = fields.pop("state"), []
+        self._set_bonus()
         for _ in range(repeat):
             for rows in torch.randperm(len(state), device=state.device).chunk(self.minibatches):
                 loss, *parts = self._losses(state[rows], **{name: field[:, rows] for name, field in fields.items()})
                 self.optim.step(loss)
                 found.append([loss.item(), *(part.item() for part in parts)])
         summaries = [SequenceSummaryStats.from_sequence(list(column)) for column in zip(*found)]
-        return A2CTrainingStats(**dict(zip(("loss", "actor_loss", "vf_loss", "ent_loss"), summaries)), gradient_steps=len(found))
+        told = A2CTrainingStats(**dict(zip(("loss", "actor_loss", "vf_loss", "ent_loss"), summaries)), gradient_steps=len(found))
+        return cast(A2CTrainingStats, self._tell(told))
 
     def _losses(self, state: Tensor, **rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(L, of the actor, of the critic, entropy) of one minibatch."""
@@ -131,10 +151,18 @@ class MAPPO(PPO):
         members, heads = alive.sum().clamp_min(1.0), acted.sum().clamp_min(1.0)
         actor = -(torch.min(ratio * advantage, clipped * advantage) * alive).sum() / members
         entropy = (dist.entropy().view_as(alive) * alive).sum() / members
-        value, returns = self.critic(state).T, rows["returns"]
+        value, returns = self._judged(*((rows["obs"], alive) if self.any_number else (state,))), rows["returns"]
         if self.s.huber is None:
             error = 0.5 * (value - returns).square()
         else:
             error = functional.huber_loss(value, returns, reduction="none", delta=self.s.huber)
         critic = (error * acted).sum() / heads
-        return actor + self.s.value * critic - self.s.entropy * entropy, actor, critic, entropy
+        return actor + self.s.value * critic - self.ent_coef * entropy, actor, critic, entropy
+
+
+def _critic(s: settings.MAPPO, part: Part) -> nn.Module:
+    if s.critic == "pooled":
+        return PooledCritic(part, s.hidden, s.activation)
+    if s.critic == "attention":
+        return AttentionCritic(part, s.hidden, s.activation, s.heads)
+    return mlp(part.state_width, 1 if part.teams else part.n, s.hidden, s.activation, 1.0)

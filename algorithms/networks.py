@@ -185,11 +185,11 @@ class Critic(nn.Module):
 class Dueling(nn.Module):
     """Observations [N, O] -> Q [N, K] = V + A - mean_k A, from two heads of one trunk (Wang et al. 2016)."""
 
-    def __init__(self, inputs: int, outputs: int, hidden: Sequence[int], activation: str) -> None:
+    def __init__(self, inputs: int, outputs: int, hidden: Sequence[int], activation: str, last_gain: float) -> None:
         super().__init__()
         *lower, last = hidden
         self.trunk = nn.Sequential(mlp(inputs, last, lower, activation, math.sqrt(2.0)), ACTIVATIONS[activation]())
-        self.value, self.advantage = _linear(last, 1, 1.0), _linear(last, outputs, 1.0)
+        self.value, self.advantage = _linear(last, 1, last_gain), _linear(last, outputs, last_gain)
 
     def forward(self, obs: Tensor) -> Tensor:
         """Q [N, K]."""

@@ -15,8 +15,10 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from algorithms.networks import Actor
+from algorithms.opinions import of_product
+from marl.opinion import Opinion
 from marl.replay import LaneBuffer
-from marl.team import LightPolicy
+from marl.team import LightPolicy, seen
 
 PIECE = 8_192
 """Rows of one forward of the critic over a rollout."""
@@ -63,6 +65,11 @@ class ActorPolicy(LightPolicy, ProbabilisticActorPolicy):
         """Raw rows -> the units of the action table."""
         return self.actor.columns.to_units(self._action_to_numpy(act))
 
+    def opinion(self, rows: Tensor, temperature: float) -> Opinion:
+        """Its mode, and the distribution that it explores with."""
+        out = self(seen(rows))
+        return of_product(self.map_action(out.act), out.dist)
+
 
 class Rows(Batch):
     """A batch of flat tensors that splits by torch indices: no nested batch a minibatch."""
@@ -107,31 +114,43 @@ class Rollouts:
         """Further fields of the batch, from what was recorded in collection."""
         return {}
 
-    def _values(self, obs: Any) -> np.ndarray[Any, Any]:
-        """V of observation rows [N, width] -> [N], in pieces that stay in the processor's cache."""
-        with torch.no_grad():
-            return torch.cat([self.critic(piece).squeeze(1) for piece in self._here(obs).split(PIECE)]).cpu().numpy()
+    def _paid(self, batch: Any, buffer: LaneBuffer) -> np.ndarray[Any, Any]:
+        """Rewards [N] that the returns are the sums of."""
+        paid: np.ndarray[Any, Any] = batch.rew
+        return paid
 
-    def _next_values(self, buffer: LaneBuffer, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def _values(self, obs: Any, critic: Any = None) -> np.ndarray[Any, Any]:
+        """V of observation rows [N, width] -> [N], in pieces that stay in the processor's cache; `critic` where it is another."""
+        judge = self.critic if critic is None else critic
+        with torch.no_grad():
+            return torch.cat([judge(piece).squeeze(1) for piece in self._here(obs).split(PIECE)]).cpu().numpy()
+
+    def _next_values(self, buffer: LaneBuffer, value: np.ndarray[Any, Any], critic: Any = None) -> np.ndarray[Any, Any]:
         """V of what follows each row: the next row's, the tail's for the last, the final observation's where truncated."""
         following = np.empty_like(value)
         following[:, :-1] = value[:, 1:]
-        following[:, -1] = self._values(buffer.tail)
+        following[:, -1] = self._values(buffer.tail, critic)
         for index, final in buffer.cuts:
-            following.reshape(-1)[index] = self._values(final)
+            following.reshape(-1)[index] = self._values(final, critic)
         return following.reshape(-1)
+
+    def _estimates(self, batch: Any, buffer: LaneBuffer, indices: Any, paid: Any, scale: float, critic: Any = None) -> tuple[Any, Any]:
+        """Returns and advantages [N] of what is `paid` [N], by Tianshou's GAE from one pass of a critic whose values are in `scale`."""
+        lanes = self._values(batch.obs, critic).reshape(-1, buffer.rows)
+        value, following = lanes.reshape(-1) * scale, self._next_values(buffer, lanes, critic) * scale
+        rows = Rows.of(rew=paid, terminated=batch.terminated, truncated=batch.truncated)
+        found: tuple[Any, Any] = self.compute_episodic_return(
+            rows, buffer, indices, following, value, gamma=self.gamma, gae_lambda=self.gae_lambda
+        )
+        return found
 
     def _here(self, array: Any) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(self.policy.actor.log_std.device)
 
     def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
         """Returns and advantages by Tianshou's GAE from one pass of the critic; rows of agents that had left are dropped."""
-        lanes = self._values(batch.obs).reshape(-1, buffer.rows)
         scale = float(np.sqrt(self.ret_rms.var + self._eps)) if self.return_scaling else 1.0
-        value, following = lanes.reshape(-1) * scale, self._next_values(buffer, lanes) * scale
-        returns, advantages = self.compute_episodic_return(
-            batch, buffer, indices, following, value, gamma=self.gamma, gae_lambda=self.gae_lambda
-        )
+        returns, advantages = self._estimates(batch, buffer, indices, self._paid(batch, buffer), scale)
         kept = slice(None) if buffer.alive.all() else np.flatnonzero(buffer.alive)
         if self.return_scaling:
             self.ret_rms.update(returns[kept])

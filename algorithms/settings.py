@@ -46,7 +46,7 @@ class Settings:
             where = f"algorithm.{f.name} = {value!r}"
             if options and value not in options:
                 raise UserError(f"{where}: legal are {', '.join(options)}")
-            if options or value is None:
+            if options or value is None or isinstance(value, str):
                 continue
             low, high = f.metadata["low"], f.metadata["high"]
             for number in value if isinstance(value, list) else [value]:
@@ -63,9 +63,25 @@ class Proximal(Settings):
     clip: float = setting(0.2, 0.0, 10.0, "epsilon: the probability ratio is clipped to 1 +- epsilon")
     gae_lambda: float = setting(0.95, 0.0, 1.0, "of the generalised advantage estimator")
     entropy: float = setting(0.0, 0.0, 10.0, "coefficient of the entropy bonus")
+    entropy_end: float | None = setting(None, 0.0, 10.0, "what the coefficient falls or rises to linearly over the run; none: it stays")
+    entropy_target: float | None = setting(None, -1e6, 1e6, "nats that the coefficient is adapted toward, from algorithm.entropy on")
+    entropy_pace: float = setting(0.1, 1e-9, 1e3, "change of the coefficient's logarithm an update and nat off the target")
+    cvar: float = setting(1.0, 1e-6, 1.0, "worst share of episodes whose mean return is maximised; 1: all")
+    cvar_episodes: int = setting(256, 1, 10_000_000, "latest episodes that say what the worst share is")
     value: float = setting(0.5, 0.0, 100.0, "coefficient of the value loss")
     gradient_norm: float = setting(0.5, 1e-9, 1e9, "largest L2 norm of a gradient")
     log_std: float = setting(-0.7, -20.0, 5.0, "initial log standard deviation of continuous columns, whose range is [-1, 1]")
+
+    def check(self) -> None:
+        """As its parent's; the entropy's coefficient has one rule, and an adapted one is moved by factors."""
+        super().check()
+        if self.entropy_target is None:
+            return
+        where = f"algorithm.entropy_target = {self.entropy_target:g} nats"
+        if self.entropy_end is not None:
+            raise UserError(f"{where} with algorithm.entropy_end = {self.entropy_end:g}: legal is one of them")
+        if self.entropy == 0:
+            raise UserError(f"{where} with algorithm.entropy = 0: legal range of the coefficient it starts from is (0, 10]")
 
 
 @dataclass
@@ -73,6 +89,18 @@ class IPPO(Proximal):
     """Of `algorithms.ippo`."""
 
     return_scaling: bool = setting(False, 0, 1, "divide returns by their running standard deviation")
+
+
+@dataclass
+class IPPOLagrangian(IPPO):
+    """Of `algorithms.ippo_lagrangian`."""
+
+    cost: str | None = field(default=None, metadata={"help": "cost column that is limited; none: the sum of all"})
+    cost_limit: float | None = setting(None, -1e12, 1e12, "cost units an episode and agent, in the mean; must be given")
+    multiplier: float = setting(0.0, 0.0, 1e9, "at the beginning, reward units a cost unit")
+    multiplier_lr: float = setting(0.05, 0.0, 1e9, "change of the multiplier an update and cost unit above the limit (integral gain)")
+    proportional: float = setting(0.0, 0.0, 1e9, "of the multiplier, a cost unit above the limit")
+    derivative: float = setting(0.0, 0.0, 1e9, "of the multiplier, a cost unit by which an episode's cost rose since the last update")
 
 
 @dataclass
@@ -169,9 +197,26 @@ class ITD3(Replayed):
 class MAPPO(Proximal):
     """Of `algorithms.mappo`."""
 
+    critic: str = field(
+        default="state",
+        metadata={
+            "options": ("state", "pooled", "attention"),
+            "help": "of the global state, or of the members' observations whatever their number",
+        },
+    )
+    heads: int = setting(4, 1, 1_024, "of the critic's attention; they share the last hidden layer's units")
     normalise_values: bool = setting(True, 0, 1, "the critic learns returns less their running mean over their running deviation")
     huber: float | None = setting(1.0, 1e-9, 1e9, "delta of the critic's Huber loss; none: half the squared error")
     value: float = setting(1.0, 0.0, 100.0, "coefficient of the value loss")
+
+    def check(self) -> None:
+        """As its parent's; a critic of members embeds them in the last hidden layer."""
+        super().check()
+        where = f"algorithm.critic = {self.critic!r} with algorithm.hidden = {self.hidden}"
+        if self.critic != "state" and not self.hidden:
+            raise UserError(f"{where}: at least one layer is needed")
+        if self.critic == "attention" and self.hidden[-1] % self.heads:
+            raise UserError(f"{where}: algorithm.heads = {self.heads} must divide the last layer's units")
 
 
 @dataclass
@@ -199,12 +244,14 @@ class QMIX(VDN):
 class MADDPG(Replayed):
     """Of `algorithms.maddpg`."""
 
-    serves: ClassVar[str] = "continuous"
     replay: int = setting(200_000, 1, 100_000_000, "agent rows that a part's replay holds")
+    standardise: bool = setting(False, 0, 1, "rewards less their running mean over their running deviation")
     tau: float = setting(0.01, 0.0, 1.0, "share of the new networks that enters the target networks")
     noise: float = setting(0.1, 0.0, 10.0, "standard deviation of the noise that explores; the range of a column is [-1, 1]")
     target_noise: float = setting(0.0, 0.0, 10.0, "standard deviation of the noise on target actions")
     noise_clip: float = setting(0.5, 0.0, 10.0, "largest noise on a target action")
+    temperature: float = setting(1.0, 1e-3, 100.0, "T of the softmax whose gradient a drawn choice has")
+    logit_penalty: float = setting(1e-3, 0.0, 100.0, "coefficient of the mean square of a Discrete column's logits")
     delay: int = setting(1, 1, 1_000, "updates of the critics for one of the actor")
     gradient_norm: float = setting(10.0, 1e-9, 1e9, "largest L2 norm of a gradient")
 

@@ -1,7 +1,7 @@
 """Entry points: the only room that knows Hydra, W&B and TensorBoard.
 
-`experiments.train(env, algorithm, ...)`, `experiments.evaluate(run)` `experiments.resume(run)` and
-`experiments.reproduce(row)` are the commands from Python.
+`experiments.train(env, algorithm, ...)`, `experiments.evaluate(run)`, `experiments.ensemble([run, ...])`, `experiments.resume(run)`
+and `experiments.reproduce(row)` are the commands from Python.
 """
 
 from __future__ import annotations
@@ -10,12 +10,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from experiments.ensembles import Ensemble, ensemble
     from experiments.evaluation import evaluate
     from experiments.reproduction import reproduce
     from experiments.resumption import resume
     from experiments.training import Result, train
 
-_LAZY = {"train": "training", "Result": "training", "evaluate": "evaluation", "resume": "resumption", "reproduce": "reproduction"}
+_LAZY = {
+    "train": "training",
+    "Result": "training",
+    "evaluate": "evaluation",
+    "resume": "resumption",
+    "reproduce": "reproduction",
+    "ensemble": "ensembles",
+    "Ensemble": "ensembles",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -25,4 +34,4 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'experiments' has no attribute {name!r}")
 
 
-__all__ = ["Result", "evaluate", "reproduce", "resume", "train"]
+__all__ = ["Ensemble", "Result", "ensemble", "evaluate", "reproduce", "resume", "train"]

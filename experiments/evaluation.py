@@ -12,7 +12,7 @@ from experiments import tables
 from experiments.cli import load_modules, parser
 from experiments.compose import Setup
 from experiments.run_folder import RunFolder, find, write
-from experiments.stored import stored
+from experiments.stored import to_play
 from marl.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,17 +29,22 @@ def evaluate(run: str | Path, episodes: int = 256, checkpoint: str = "best", bes
     """
     if best_response < 0:
         raise UserError(f"best_response = {best_response} steps: legal are whole numbers from 0, 0 trains none")
-    if not isinstance(episodes, int) or episodes < 2:
-        raise UserError(f"episodes = {episodes}: legal are whole numbers from 2, an interval needs two")
-    if checkpoint not in CHECKPOINTS:
-        raise UserError(f"checkpoint = {checkpoint!r}: legal are {', '.join(CHECKPOINTS)}")
+    check_asked(episodes, checkpoint)
     folder = find(Path(run))
-    setup = stored(folder)
+    setup = to_play(folder)
     found, played = report(setup, folder, episodes, checkpoint)
     if best_response:
         found["exploitability"] = _exploited(setup, played, best_response, episodes)
         write(folder.evaluation, json.dumps(found, indent=2) + "\n")
     return found
+
+
+def check_asked(episodes: int, checkpoint: str) -> None:
+    """Raise UserError for what no evaluation can be."""
+    if not isinstance(episodes, int) or episodes < 2:
+        raise UserError(f"episodes = {episodes}: legal are whole numbers from 2, an interval needs two")
+    if checkpoint not in CHECKPOINTS:
+        raise UserError(f"checkpoint = {checkpoint!r}: legal are {', '.join(CHECKPOINTS)}")
 
 
 def _exploited(setup: Setup, run: Run, steps: int, episodes: int) -> dict[str, Any]:
@@ -89,13 +94,33 @@ def show(found: Mapping[str, Any], speed: float | None = None) -> str:
 def main(arguments: Sequence[str]) -> int:
     """The command; returns its exit code."""
     options = parser("evaluate")
-    options.add_argument("run", metavar="RUN", help="run folder")
+    options.add_argument("runs", metavar="RUN", nargs="+", help="run folder; several, of one game, with --ensemble")
     options.add_argument("--episodes", type=int, default=256, help="episodes to play (256)")
     options.add_argument("--checkpoint", default="best", help="best or last (best)")
-    options.add_argument(
-        "--best-response", type=int, default=0, metavar="STEPS", help="train a best response of every role, print its gain"
-    )
-    given = options.parse_args(list(arguments))
+    options.add_argument("--best-response", type=int, metavar="STEPS", help="train a best response of every role, print its gain")
+    options.add_argument("--ensemble", metavar="KIND", help="the runs act as one: mean, vote or uncertainty (weighted by its inverse)")
+    options.add_argument("--weights", type=float, nargs="+", metavar="W", help="of the members, in their order (equal)")
+    options.add_argument("--temperature", type=float, metavar="T", help="of a softmax over a member's values, in units of reward (1)")
+    options.add_argument("-o", "--output", type=Path, metavar="FILE", help="where the report of an ensemble goes, as JSON")
+    given = options.parse_intermixed_args(list(arguments))
     load_modules(given.module)
-    print(show(evaluate(given.run, given.episodes, given.checkpoint, given.best_response)))
+    if given.ensemble is not None:
+        print(_together(given))
+        return 0
+    for name in ("weights", "temperature", "output"):
+        if getattr(given, name) is not None:
+            raise UserError(f"--{name}: goes with --ensemble, the report of one run is in its evaluation.json")
+    if len(given.runs) > 1:
+        raise UserError(f"RUN = {', '.join(given.runs)}: one run is expected, or --ensemble mean|vote|uncertainty")
+    print(show(evaluate(given.runs[0], given.episodes, given.checkpoint, given.best_response or 0)))
     return 0
+
+
+def _together(given: Any) -> str:
+    """The runs as an ensemble: its report as text."""
+    from experiments.ensembles import Asked, command
+
+    if given.best_response is not None:
+        raise UserError(f"--best-response {given.best_response}: is trained against one run, not against an ensemble")
+    temperature = 1.0 if given.temperature is None else given.temperature
+    return command(given.runs, Asked(given.ensemble, given.weights, temperature, given.output), given.episodes, given.checkpoint)

@@ -108,7 +108,7 @@ def _attacked(found: Answer, case: Case, setup: Setup, run: Run) -> Answer:
 def deviation(run: Run) -> float:
     """Standard deviation of the learned policy's multiplier, in units of the action table; its scale is linear, so any mean will do."""
     policy: Any = next(iter(run.policies.values()))
-    columns, raw = policy.actor.columns, policy.actor.log_std.detach().exp().numpy()
+    columns, raw = policy.actor.columns, policy.actor.log_std.detach().exp().cpu().numpy()
     return float(columns.deviation(0.0 * raw, raw)[0])
 
 

@@ -15,12 +15,9 @@ from experiments import training
 from experiments.cli import load_modules, parser
 from experiments.compose import Setup, accepted
 from experiments.run_folder import RunFolder, config_hash, find, write
-from experiments.stored import stored
+from experiments.stored import CHANGEABLE, check_unedited, earlier, stored
 from marl.disk import claim
 from marl.errors import UserError
-
-CHANGEABLE = ("total_steps", "total_episodes", "early_stopping.patience", "log_level")
-"""Keys that may differ in the rest of a run. Random states come from the checkpoint: a seed changes nothing."""
 
 
 def resume(run: str | Path, **overrides: Any) -> training.Result:
@@ -33,7 +30,7 @@ def resume_lines(run: str | Path, overrides: Sequence[str]) -> training.Result:
     folder = find(Path(run))
     os.close(claim(folder.path))  # refused while another run writes here, before anything of it is touched
     before = stored(folder)
-    _check_unedited(folder)
+    check_unedited(folder)
     setup = changed(folder, before, overrides)
     return training.execute(setup, folder, resume=True)
 
@@ -63,26 +60,11 @@ def changed(folder: RunFolder, before: Setup, overrides: Sequence[str]) -> Setup
 def _note(folder: RunFolder, setup: Setup, changes: Mapping[str, Any]) -> None:
     """Write changes down, the manifest first: killed in between, the folder still has a configuration that the manifest knows."""
     manifest = folder.read_manifest()
-    manifest["earlier_hashes"] = [*_earlier(manifest), manifest["config_hash"]]
+    manifest["earlier_hashes"] = [*earlier(manifest), manifest["config_hash"]]
     manifest["config_hash"] = config_hash(setup.config)
     manifest["changes"] = [*manifest.get("changes", []), changes]
     write(folder.manifest, json.dumps(manifest, indent=2) + "\n")
     write(folder.config, yaml.safe_dump(dict(setup.config), sort_keys=False))
-
-
-def _earlier(manifest: Mapping[str, Any]) -> list[str]:
-    """Hashes of the configurations that the run had before its changes."""
-    return list(manifest["earlier_hashes"]) if "earlier_hashes" in manifest else []
-
-
-def _check_unedited(folder: RunFolder) -> None:
-    """A resumed run is the run that was never killed: its configuration is the one that it wrote."""
-    manifest, found = folder.read_manifest(), config_hash(folder.read_config())
-    if found != manifest["config_hash"] and found not in _earlier(manifest):
-        raise UserError(
-            f"{folder.config} was edited (hash {found}, the run's is {manifest['config_hash']}): a run keeps its configuration, "
-            f"undo the edit; changes are legal on the command line, of {', '.join(CHANGEABLE)}"
-        )
 
 
 def _nest(changes: dict[str, Any], key: str, value: Any) -> None:
@@ -103,8 +85,17 @@ def _check_total(before: Setup, after: Setup) -> None:
 def main(arguments: Sequence[str]) -> int:
     """The command; returns its exit code."""
     options = parser("resume")
-    options.add_argument("run", metavar="RUN", help="run folder")
-    options.add_argument("overrides", nargs="*", metavar="key=value", help=f"legal are {', '.join(CHANGEABLE)}")
+    options.usage = "marl resume [--module NAME] RUN [key=value ...]"
+    options.description = (
+        "Continue a run from last.pt, with the configuration and the random states that it has: what comes out is, byte for byte, the "
+        "run that never stopped. A run that was killed before its first checkpoint starts again; one that is complete goes on where "
+        "its total grows, and is evaluated anew."
+    )
+    options.epilog = "examples: marl resume runs/mine; marl resume runs/mine total_steps=2_000_000 early_stopping.patience=0"
+    options.add_argument("run", metavar="RUN", help="run folder: what marl train printed, or was given as run_dir")
+    options.add_argument(
+        "overrides", nargs="*", metavar="key=value", help=f"what may change: {', '.join(CHANGEABLE)}; a total may only grow"
+    )
     given = options.parse_intermixed_args(list(arguments))
     load_modules(given.module)
     print(training.show(resume_lines(given.run, given.overrides)))

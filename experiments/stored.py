@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from experiments.cli import load_modules
 from experiments.compose import Setup, composed, refused, resolve
-from experiments.run_folder import RunFolder
+from experiments.run_folder import RunFolder, config_hash
 from marl.errors import UserError
 
 CHOSEN = ("env", "algorithm", "curriculum")
+CHANGEABLE = ("total_steps", "total_episodes", "early_stopping.patience", "log_level")
+"""Keys that may differ in the rest of a run. Random states come from the checkpoint: a seed changes nothing."""
 
 
 def stored(folder: RunFolder, changes: Mapping[str, Any] | None = None) -> Setup:
@@ -32,3 +36,32 @@ def stored(folder: RunFolder, changes: Mapping[str, Any] | None = None) -> Setup
     except Exception as error:
         raise refused(error) from error
     return resolve(merged)
+
+
+def earlier(manifest: Mapping[str, Any]) -> list[str]:
+    """Hashes of the configurations that the run had before its changes."""
+    return list(manifest["earlier_hashes"]) if "earlier_hashes" in manifest else []
+
+
+def check_unedited(folder: RunFolder) -> None:
+    """A run is the configuration that it wrote, whether it is resumed or evaluated. Raises UserError where the file says otherwise."""
+    manifest, found = folder.read_manifest(), config_hash(folder.read_config())
+    if found != manifest["config_hash"] and found not in earlier(manifest):
+        raise UserError(
+            f"{folder.config} was edited (hash {found}, the run's is {manifest['config_hash']}): a run keeps its configuration, "
+            f"undo the edit; changes are legal on the command line of marl resume, of {', '.join(CHANGEABLE)}"
+        )
+
+
+def to_play(folder: RunFolder) -> Setup:
+    """The run of a folder, to load its policies: on the CPU, with a warning, where its own device is not here. Raises UserError."""
+    from experiments.build import device
+
+    setup = stored(folder)
+    check_unedited(folder)
+    try:
+        device(setup.config["device"])
+    except UserError as error:
+        print(f"marl: warning: {folder.path} was trained on another device ({error}): its policies act on the cpu", file=sys.stderr)
+        return replace(setup, config={**setup.config, "device": "cpu"})
+    return setup

@@ -42,10 +42,17 @@ def summary(report: Mapping[str, Any], speed: float | None = None) -> str:
     players = {"learned": report, **report["baselines"]}
     rows = [[name, interval(found["return"]), *(found["metrics"][m] for m in metrics)] for name, found in players.items()]
     text = [table(["everybody plays", "return, mean [95 % interval]", *metrics], rows)]
-    for role, score in report["scores"].items():
-        against = f"{score['naive_name']} = 0, {score['against']['name']} = 1, {score['kind']}"
-        text.append(f"score of {role}: {interval(score)} ({against})" if score["mean"] is not None else f"no score: {score['reason']}")
+    text += scores(report["scores"])
     for role, gain in report.get("exploitability", {}).items():
         text.append(f"a best response of {role} gains {interval(gain)} over {number(gain['present'])}")
     speeds = "" if speed is None else f"   env steps/s: {speed:,.0f}"
     return "\n".join([*text, f"episodes: {report['return']['episodes']:,}{speeds}"])
+
+
+def scores(found: Mapping[str, Any]) -> list[str]:
+    """A line for the score of every role, or why there is none."""
+    text = []
+    for role, score in found.items():
+        against = f"{score['naive_name']} = 0, {score['against']['name']} = 1, {score['kind']}"
+        text.append(f"score of {role}: {interval(score)} ({against})" if score["mean"] is not None else f"no score: {score['reason']}")
+    return text

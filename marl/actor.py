@@ -61,8 +61,9 @@ class Actor:
             raise UserError(f"observation of {who}, copy {copy}, column {label!r} = {value}: a finite number is expected")
         shape = obs.shape[:2]
         rows = part.joined(obs, np.ones((*shape, part.mask_width)) if mask is None else mask.reshape(*shape, part.mask_width), first)
+        device = next(policy.parameters(), torch.empty(0)).device
         with torch.no_grad():
-            raw = policy(seen(torch.from_numpy(rows.reshape(-1, part.width)))).act
+            raw = policy(seen(torch.from_numpy(rows.reshape(-1, part.width)).to(device))).act
         return np.asarray(policy.map_action(raw)).reshape(*shape, -1)
 
     def _one(self, agent: str, row: Any, mask: Any) -> Any:

@@ -11,7 +11,7 @@ from marl.collect import LaneCollector
 from marl.joint import TeamBuffer
 from marl.replay import Buffers, LaneBuffer
 from marl.schedule import Schedule
-from marl.team import Team
+from marl.team import Part, Team
 
 EPOCH_TICKS = 128
 """Ticks of an off-policy epoch, about: rollouts are short there, and a row for each would drown the log."""
@@ -32,10 +32,21 @@ def updates(schedule: Schedule, settings: Any, n_envs: int) -> int:
     return int(-(-ticks // 1) * getattr(settings, "updates", 1))
 
 
+def made_for(learner: Any, part: Part) -> dict[str, Any]:
+    """What a part's networks are made for: a stage of a curriculum may change the rest.
+
+    Those of a learner that is `CENTRAL` know the members by number, unless it says that it serves `any_number`.
+    """
+    shape = {"width": part.width, "action": part.group.action}
+    if getattr(learner, "CENTRAL", False) and not getattr(learner, "any_number", False):
+        shape |= {"agents": part.n, "state_width": part.state_width}
+    return shape
+
+
 def make_buffers(team: Team, n_envs: int, settings: Any, seed: int) -> Buffers:
     """A rollout for each part that learns, or a ring of `settings.replay` rows off-policy.
 
-    A learner that is `CENTRAL` gets the global state and team rows beside its lanes.
+    A learner that is `CENTRAL` gets the global state and team rows beside its lanes, one with `COSTS` the game's cost columns.
     """
     buffers = Buffers()
     for i, (name, learner) in enumerate(team.learners.items()):
@@ -44,6 +55,7 @@ def make_buffers(team: Team, n_envs: int, settings: Any, seed: int) -> Buffers:
         rows = settings.rollout if team.on_policy else max(-(-settings.replay // (part.n * n_envs)), settings.rollout)
         fields, width = own.FIELDS, own.policy.row_width
         how = {"fields": fields, "keep_next": not team.on_policy, "seed": seed + i}
+        how["costs"] = len(part.costs) if getattr(own, "COSTS", False) else 0
         if getattr(own, "CENTRAL", False):
             buffers[name] = TeamBuffer(part.n, n_envs, rows, part.width, width, state_width=part.state_width, **how)
         else:

@@ -58,8 +58,8 @@ def random_states() -> dict[str, Any]:
 def set_random_states(saved: Mapping[str, Any]) -> None:
     """Continue where `random_states` was taken."""
     torch.set_rng_state(saved["torch"])
-    if saved["cuda"]:
-        torch.cuda.set_rng_state_all(saved["cuda"])
+    for i, state in enumerate(saved["cuda"][: torch.cuda.device_count()]):  # a run on the CPU may go on where there are fewer
+        torch.cuda.set_rng_state(state, i)
     np.random.set_state(saved["numpy"])
     version, internal, gauss = saved["python"]
     random.setstate((version, tuple(internal), gauss))

@@ -96,6 +96,7 @@ class LaneCollector(BaseCollector):
         if n_step is None or n_step % self.copies.n_envs:
             raise UserError(f"collect n_step={n_step} n_episode={n_episode}: a multiple of n_envs = {self.copies.n_envs} steps is expected")
         ticks, before = n_step // self.copies.n_envs, len(self.finished)
+        self._write_heads()
         with torch.no_grad():
             for _i in range(ticks):
                 self._tick()
@@ -109,6 +110,14 @@ class LaneCollector(BaseCollector):
         returns = np.concatenate(self.finished.returns)[before:].mean(1) if count else np.array([])
         lengths = np.concatenate(self.finished.lengths)[before:] if count else np.array([], np.int64)
         return CollectStats(n_collected_episodes=count, n_collected_steps=n_step, returns=returns, lens=lengths)
+
+    def _write_heads(self) -> None:
+        paid = self._return.astype(np.float32)
+        for name, buffer in self.buffer.items():
+            if not buffer.keep_next:
+                part = self.team.plan[name]
+                own = slice(part.lo, part.hi)
+                buffer.write_head(pay(part.reward, paid, self._learners, None)[:, own], self._cost[:, own])
 
     def _tick(self) -> None:
         copies, buffers = self.copies, self.buffer
@@ -182,6 +191,8 @@ class LaneCollector(BaseCollector):
     def _write(self, name: str, row: dict[str, Any], ended: Any, acted: Any) -> None:
         part, buffer, copies = self.team.plan[name], self.buffer[name], self.copies
         own = slice(part.lo, part.hi)
+        if buffer.costs:
+            row["cost"] = copies.cost[:, own]
         if buffer.keep_next:
             row["obs_next"] = part.rows(copies.final_obs, copies.final_mask)
             if buffer.central:

@@ -162,6 +162,20 @@ class Copies(ABC):
         self.state = np.zeros((self.n_envs, columns), np.float32)
         self.final_state = self.state.copy()
 
+    def _chosen(self, copies: Sequence[int] | npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64]:
+        """Numbers of copies [N], of all where none are named. Raises UserError for a number that is no copy's."""
+        if copies is None:
+            return np.arange(self.n_envs)
+        given = np.asarray(copies)
+        wrong = (
+            given.ravel()
+            if given.ndim != 1 or (given.size and given.dtype.kind not in "iu")
+            else given[(given < 0) | (given >= self.n_envs)]
+        )
+        if wrong.size:
+            raise UserError(f"copy {wrong[0]!s} of {self.name}: legal is a list of whole numbers in [0, {self.n_envs - 1}]")
+        return given.astype(np.int64)
+
     def _gather_state(self) -> None:
         low = 0
         for group in self._state_parts:

@@ -122,8 +122,8 @@ class ExternalCopies(Copies):
 
     def next_episode(self, copies: Sequence[int] | npt.NDArray[np.int64] | None = None) -> F4:
         """Leave the episode of the named copies (all by default) where it is and start their next one; returns obs."""
-        chosen = range(self.n_envs) if copies is None else [int(b) for b in copies]
-        self.episode[list(chosen)] += 1
+        chosen = self._chosen(copies).tolist()
+        self.episode[chosen] += 1
         return self._start(chosen)
 
     def _start(self, copies: Sequence[int]) -> F4:
@@ -337,7 +337,7 @@ class ExternalCopies(Copies):
 
     def fork(self, copies: Sequence[int] | npt.NDArray[np.int64] | None = None) -> Self:
         """Copies that continue from here on their own, replayed in new environments; a subset where `copies` names one."""
-        chosen = np.arange(self.n_envs) if copies is None else np.asarray(copies, np.int64)
+        chosen = self._chosen(copies)
         other = type(self)(self._make, len(chosen), **self._options)
         if not self._begun:
             return other

@@ -16,6 +16,9 @@ from tianshou.data import Batch
 
 from marl.replay import Array, LaneBuffer
 
+View = tuple[Array, ...]
+"""What a critic is given at once."""
+
 
 @dataclass(frozen=True)
 class Joint:
@@ -97,6 +100,25 @@ class TeamBuffer(LaneBuffer):
         """The rollout as team rows."""
         terminated = self.over()
         return Joint(self.paid(), terminated, self.lanes("truncated").any(0) & ~terminated, self.rows)
+
+    def state_views(self) -> tuple[View, View, list[tuple[Array, View]]]:
+        """Global states of a rollout as a critic reads them: (all rows, what follows the last, [(team rows cut short, their ends)])."""
+        flat = self.state.reshape(-1, self.state.shape[2])
+        return (flat,), (self.state_tail,), [(index, (final,)) for index, final in self.state_cuts]
+
+    def member_views(self) -> tuple[View, View, list[tuple[Array, View]]]:
+        """The same of the members' observations [n, N, width] with who acts in them [n, N]."""
+        alive, ended = self.lanes("alive"), self.lanes("terminated")
+        last = slice(self.rows - 1, None, self.rows)
+        tail = self.tail.reshape(self.agents, self.copies, -1), alive[:, last] & ~ended[:, last]
+        cuts: list[tuple[Array, View]] = []
+        for lanes, final in self.cuts:
+            member, row = np.divmod(lanes, self.copies * self.rows)
+            rows, place = np.unique(row, return_inverse=True)
+            obs, acts = np.zeros((self.agents, len(rows), final.shape[1]), np.float32), np.zeros((self.agents, len(rows)), np.bool_)
+            obs[member, place], acts[member, place] = final, self.alive[lanes]  # of a copy cut short all lanes are, even of who had left
+            cuts.append((rows, (obs, acts)))
+        return (self.lanes("obs"), alive), tail, cuts
 
     def sample(self, batch_size: int | None) -> tuple[Any, npt.NDArray[np.intp]]:
         """From a replay, `batch_size` uniform team rows in which a member acted: lanes [n, N, ...], state [N, S]. Else as a LaneBuffer."""

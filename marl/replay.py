@@ -21,17 +21,29 @@ class LaneBuffer(ReplayBuffer):
     """`agents` x `copies` lanes of `rows` time steps each; on-policy it is filled once, off-policy it is a ring.
 
     `width` observation columns (mask included), `action_width` raw action columns, `fields` further f32 numbers a row
-    that the policy records (log-probability, value). `keep_next` stores the observation that each row led to.
+    that the policy records (log-probability, value). `keep_next` stores the observation that each row led to, `costs` the
+    so many cost columns of each row. `paid_before` [n * B] and `cost_before` [n * B, costs] are what each lane's episode had
+    paid and cost before the first row of a rollout.
     """
 
     central = False
     """Whether the global state is kept as well (`marl.joint`)."""
 
     def __init__(
-        self, agents: int, copies: int, rows: int, width: int, action_width: int, *, fields: tuple[str, ...], keep_next: bool, seed: int
+        self,
+        agents: int,
+        copies: int,
+        rows: int,
+        width: int,
+        action_width: int,
+        *,
+        fields: tuple[str, ...],
+        keep_next: bool,
+        seed: int,
+        costs: int = 0,
     ) -> None:
         super().__init__(agents * copies * rows, random_seed=seed % (1 << 32))
-        self.agents, self.copies, self.rows, self.keep_next = agents, copies, rows, keep_next
+        self.agents, self.copies, self.rows, self.keep_next, self.costs = agents, copies, rows, keep_next, costs
         n = self.maxsize
         flag = {name: np.zeros(n, np.bool_) for name in ("terminated", "truncated", "done")}
         own: dict[str, Array] = {"obs": np.zeros((n, width), np.float32), "act": np.zeros((n, action_width), np.float32)}
@@ -43,9 +55,12 @@ class LaneBuffer(ReplayBuffer):
         self._meta = Batch.__new__(Batch)
         self._meta.__dict__.update(own)
         flat = {**own, **self.recorded, "alive": self.alive}
+        if costs:
+            flat["cost"] = self.cost = np.zeros((n, costs), np.float32)
         self._lanes = {name: values.reshape(agents, copies, rows, *values.shape[1:]) for name, values in flat.items()}
         self._base = np.arange(agents * copies) * rows
         self.tail = np.zeros((agents * copies, width), np.float32)
+        self.paid_before, self.cost_before = np.zeros(agents * copies), np.zeros((agents * copies, costs))
         self.cuts: list[tuple[Array, Array]] = []
         self._all_alive = True
         self.reset()
@@ -103,6 +118,12 @@ class LaneBuffer(ReplayBuffer):
         """Observations [B, n, O] at which the last row's lanes marked in cut [B, n] were truncated: their values bootstrap."""
         lane = np.flatnonzero(cut.T)
         self.cuts.append((self._base[lane] + (self._at - 1) % self.rows, final_obs.swapaxes(0, 1).reshape(len(self._base), -1)[lane]))
+
+    def write_head(self, paid: Array, cost: Array) -> None:
+        """What the running episodes have paid [B, n] and cost [B, n, C] before the first row."""
+        self.paid_before[:] = paid.T.ravel()
+        if self.costs:
+            self.cost_before[:] = cost.swapaxes(0, 1).reshape(self.cost_before.shape)
 
     def write_tail(self, obs: Array) -> None:
         """The observation [B, n, O] that follows the last row."""

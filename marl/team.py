@@ -34,7 +34,8 @@ class Part:
     `learns` is false for agents that a script plays throughout a run.
     `reward` says what its agents are paid (`marl.convention`).
     `grid` [K, U] are the actions that the game offers to learners that choose from a finite set, None where it offers none.
-    `state_width` is S, the columns of the global state. With `ids`, rows say which of the agents from `origin` on they are of.
+    `state_width` is S, the columns of the global state, `costs` names the game's cost columns. With `ids`, rows say which of
+    the agents from `origin` on they are of.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Part:
     ids: int = 0
     origin: int = 0
     reward: str = INDIVIDUAL
+    costs: tuple[str, ...] = ()
 
     @property
     def n(self) -> int:
@@ -124,7 +126,7 @@ def parts(copies: Copies, sharing: str, learners: int | None = None, reward: str
         named = [Part("all", groups[0], 0, copies.n_agents, copies.masked)]
     rivals = [Part(f"{g.name}_rivals", g, hi, g.hi, copies.masked, learns=False) for g, _, hi in cuts if hi < g.hi]
     width = copies.state.shape[1]
-    of_all = {"state_width": width, "reward": reward}
+    of_all: dict[str, Any] = {"state_width": width, "reward": reward, "costs": copies.cost_names}
     return {part.name: replace(part, grid=grids.get(part.group.name), **of_all) for part in [*named, *rivals]}
 
 

@@ -23,7 +23,7 @@ from tianshou.algorithm.algorithm_base import Policy
 
 from marl import checkpoint
 from marl.actor import Actor
-from marl.assemble import Counters, make_buffers, trainer_params, updates
+from marl.assemble import Counters, made_for, make_buffers, trainer_params, updates
 from marl.collect import LaneCollector
 from marl.convention import BOOTSTRAP, INDIVIDUAL
 from marl.copies import Copies
@@ -318,9 +318,10 @@ class Run:
         self._copies.close()
         self._copies = self._make(self._stage_params(), self.n_envs)
         plan = self._plan(self._copies)
-        widths = [{n: (p.width, p.group.action) for n, p in x.items() if p.learns} for x in (plan, self.plan)]
-        if widths[0] != widths[1]:
-            raise UserError(f"stage {self._curriculum.index} has parts {widths[0]}: the policies were made for {widths[1]}")
+        learners = dict(self.team.learners.items())
+        shapes = [{n: made_for(learners.get(n), p) for n, p in x.items() if p.learns} for x in (plan, self.plan)]
+        if shapes[0] != shapes[1]:
+            raise UserError(f"stage {self._curriculum.index} has parts {shapes[0]}: the policies were made for {shapes[1]}")
         left, self.team.plan = self.policies, plan
         for name, policy in self._frozen(plan).items():  # scripts read the new parameters, and draw on
             policy.generator = left[name].generator if name in left else policy.generator

@@ -59,7 +59,6 @@ class VectorGame(Copies):
         self._spread = threads > 1 and n_envs >= PARALLEL_FROM
         self._advance: Callable[..., None] | None = None
         self._start = _quiet(self._driver.start)
-        self._everyone = np.arange(n_envs)
 
     def __reduce__(self) -> Any:
         """Pickled and deep-copied as what they were made of and what `state_dict` holds: arrays that are views of others stay so."""
@@ -117,12 +116,12 @@ class VectorGame(Copies):
         """Start episode 0 of copies first .. first + B - 1 of a run with this seed; returns obs [B, A, O]."""
         self._s.key[:] = rng.keys(seed, first, self.n_envs)
         self._s.episode[:] = 0
-        self._open(self._everyone)
+        self._open(np.arange(self.n_envs))
         return self.obs
 
     def next_episode(self, copies: Sequence[int] | npt.NDArray[np.int64] | None = None) -> F4:
         """Leave the episode of the named copies (all by default) where it is and start their next one; returns obs."""
-        chosen = self._everyone if copies is None else np.asarray(copies, np.int64)
+        chosen = self._chosen(copies)
         self._s.episode[chosen] += 1
         self._open(chosen)
         return self.obs
@@ -169,7 +168,7 @@ class VectorGame(Copies):
 
     def fork(self, copies: Sequence[int] | npt.NDArray[np.int64] | None = None) -> Self:
         """Copies that continue from here on their own, meeting the same draws; a subset where `copies` names one."""
-        chosen = self._everyone if copies is None else np.asarray(copies, np.int64)
+        chosen = self._chosen(copies)
         other = type(self)(self.game, len(chosen), self.params, threads=self.threads, weights=self.weights)
         mine, theirs = self._kept(), other._kept()
         for name, values in mine.items():
@@ -179,7 +178,7 @@ class VectorGame(Copies):
 
     def restore(self, source: Self, copies: Sequence[int] | npt.NDArray[np.int64] | None = None) -> None:
         """Set the named copies (all by default) to those of `source`, in order: undo to an earlier fork."""
-        chosen = self._everyone if copies is None else np.asarray(copies, np.int64)
+        chosen = self._chosen(copies)
         if source.game is not self.game or source.params != self.params or source.n_envs != len(chosen):
             raise UserError(f"restore of {self.name}: a fork of the same game and parameters with {len(chosen)} copies is expected")
         theirs = source._kept()

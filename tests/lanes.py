@@ -22,6 +22,7 @@ torch.set_num_threads(1)  # as a run does; a second thread for small tensors onl
 
 SMALL: dict[str, dict[str, Any]] = {
     "ippo": {"hidden": [8], "rollout": 4},
+    "ippo_lagrangian": {"hidden": [8], "rollout": 4, "cost_limit": 1.0},
     "isac": {"hidden": [8], "replay": 200, "warm_up": 0, "batch": 16},
     "ia2c": {"hidden": [8], "rollout": 4},
     "reinforce": {"hidden": [8], "rollout": 4},

@@ -23,6 +23,7 @@ from tests.lanes import paid
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "ippo": {"rollout": 8, "return_scaling": True},
+    "ippo_lagrangian": {"rollout": 8, "cost_limit": 5.0, "derivative": 0.1},
     "isac": {"rollout": 2, "replay": 2_000, "warm_up": 300, "batch": 64},
     "ia2c": {"rollout": 8, "return_scaling": True},
     "reinforce": {"rollout": 16},

@@ -29,7 +29,7 @@ class Told(nn.Module):
 
     def __init__(self, like: Any, parameters: list[float]) -> None:
         super().__init__()
-        self.columns, self.free, self._observed, self._masked = like.columns, like.free, like._observed, like._masked
+        self.columns, self.free, self.observed, self.masked = like.columns, like.free, like.observed, like.masked
         self.told = nn.Parameter(torch.tensor(parameters))
 
     def forward(self, obs: Any, state: Any = None, info: Any = None) -> tuple[Tensor, Any]:

@@ -1,4 +1,4 @@
-"""MADDPG and MATD3 by hand: targets, the critics' and the actor's losses, members that left, what they refuse."""
+"""MADDPG and MATD3 by hand: targets, the critics' and the actor's losses, members that left."""
 
 from __future__ import annotations
 
@@ -8,11 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-import algorithms
-from marl.errors import UserError
-from marl.team import parts
 from marl.vector import VectorGame
-from tests.branches import BRANCHES
 from tests.lanes import lanes
 from tests.payday import PAYDAY
 
@@ -90,10 +86,3 @@ def test_the_actor_moves_every_delay_updates() -> None:
         moved.append(not torch.equal(before, learner.policy.actor.net[-1].weight))
     assert moved == [True, False, False, True, False, False, True]
     assert np.isfinite(learner._last)
-
-
-@pytest.mark.parametrize("name", ["maddpg", "matd3"])
-def test_a_discrete_column_is_refused(name: str) -> None:
-    part = parts(VectorGame(BRANCHES), "group")["player"]
-    with pytest.raises(UserError, match=f"algorithm = '{name}' for player, whose action is 'move' = Discrete.*legal there are ippo, "):
-        algorithms.load(name)(algorithms.settings_of(name)(), part, 10)

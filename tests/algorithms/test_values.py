@@ -125,7 +125,7 @@ def test_a_row_of_a_grid_is_legal_where_all_its_choices_are() -> None:
 
 
 def test_dueling_heads_share_the_value_and_centre_the_advantages() -> None:
-    net, rows = Dueling(4, 3, [8, 6], "tanh"), torch.randn(5, 4)
+    net, rows = Dueling(4, 3, [8, 6], "tanh", 1.0), torch.randn(5, 4)
     q = net(rows)
     assert torch.allclose(q.mean(1, keepdim=True), net.value(net.trunk(rows)), atol=1e-6)
     with torch.no_grad():
@@ -178,7 +178,7 @@ def test_td3_explores_within_its_columns_and_acts_without_noise_outside() -> Non
     ("name", "game", "role", "message"),
     [
         ("idqn", PAYDAY, "worker", "algorithm = 'idqn' for worker, whose action is 'effort' = Column"),
-        ("idqn", BAZAAR, "buyer", "a single Discrete column or an action_grid is needed, legal there are ippo, isac, ia2c, reinforce"),
+        ("idqn", BAZAAR, "buyer", "a single Discrete column or an action_grid is needed, legal there are ippo, isac, ippo_lagrangian, "),
         ("itd3", BRANCHES, "player", "'move' = Discrete(k=2, labels=()): continuous columns alone is needed, legal there are ippo,"),
     ],
 )

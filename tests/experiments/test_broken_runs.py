@@ -66,6 +66,15 @@ def changed(name: str, without: str = "", **values: Any) -> Damage:
     return damage
 
 
+def reshaped(run: Path) -> None:
+    """best.pt with a layer of another width."""
+    content = torch.load(run / "best.pt", weights_only=True)
+    (part,) = content["team"].values()
+    name = next(n for n, values in part["tianshou"].items() if n.endswith("0.weight"))
+    part["tianshou"][name] = torch.zeros(16, 2)
+    torch.save(content, run / "best.pt")
+
+
 RESUMED = {
     "truncated checkpoint": (cut("last.pt", 1_000), ["last.pt cannot be read"]),
     "empty checkpoint": (written("last.pt", b""), ["last.pt cannot be read", "EOFError"]),
@@ -100,7 +109,9 @@ def test_resume_refuses(case: str, run: Path, marl: Marl) -> None:
         (written("best.pt", b""), "best.pt cannot be read"),
         (changed("best.pt", version=99), "version 99"),
         (changed("best.pt", without="trainer"), "lacks 'trainer'"),
-        (edited("hidden:\n  - 8", "hidden:\n  - 16"), "does not fit these settings"),
+        (edited("hidden:\n  - 8", "hidden:\n  - 16"), "config.yaml was edited"),
+        (edited("horizon: 5", "horizon: 7"), "config.yaml was edited"),
+        (reshaped, "does not fit these settings"),
         (lambda run: (run / "best.pt").unlink(), "no such file"),
     ],
 )

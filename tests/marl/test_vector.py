@@ -285,3 +285,15 @@ def test_arguments_of_another_kind_are_refused_by_name() -> None:
     for given, text in (({"threads": "2"}, "threads = '2'"), ({"weights": {"harvest": "x"}}, "weights.harvest = 'x'")):
         with pytest.raises(UserError, match=text):
             VectorGame(COMMONS, 2, **given)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "named"), [([9], "copy 9"), ([0, -1], "copy -1"), ([0.5], r"copy 0\.5"), (1, "copy 1"), (["a"], "copy a")]
+)
+def test_a_copy_that_is_not_there_is_refused(chosen: Any, named: str) -> None:
+    copies = VectorGame(COMMONS, 3)
+    copies.reset(0)
+    other = copies.fork([0])
+    for call in (copies.fork, copies.next_episode, lambda c: copies.restore(other, c)):
+        with pytest.raises(UserError, match=rf"{named} of commons: legal is a list of whole numbers in \[0, 2\]"):
+            call(chosen)

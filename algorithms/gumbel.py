@@ -1,0 +1,119 @@
+"""Action rows that a gradient passes though they choose: [a number in [-1, 1] a continuous column | a one-hot segment a Discrete one].
+
+A choice is drawn by the Gumbel-max trick, argmax_k (l_k + g_k) with g = -log(-log u), which has the probabilities softmax(l);
+backward it is softmax((l + g) / T), the straight-through estimator (Jang, Gu and Poole 2017; Maddison, Mnih and Teh 2017).
+A choice that the mask forbids has the logit `ILLEGAL`: it is never drawn and no gradient reaches it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from tianshou.algorithm.algorithm_base import Policy
+from torch import Tensor, nn
+from torch.nn import functional
+
+from algorithms import settings
+from algorithms.networks import ILLEGAL, Columns, mlp
+from marl.team import LightPolicy, Part, seen
+
+
+def straight_through(logits: Tensor, temperature: float, draws: bool) -> Tensor:
+    """One-hot [N, k] of a drawn choice, of the likeliest one without `draws`, with the softmax's gradient."""
+    noise = -torch.log(-torch.log(torch.rand_like(logits).clamp(1e-20, 1.0 - 1e-7))) if draws else 0.0
+    soft = torch.softmax((logits + noise) / temperature, -1)
+    hard = functional.one_hot(soft.argmax(-1), soft.shape[1]).to(soft.dtype)
+    return hard + soft - soft.detach()
+
+
+def any_of(legal: Tensor) -> Tensor:
+    """[N] one of the legal choices [N, k] each, of all where none is legal: an agent that left."""
+    return torch.multinomial(legal + (legal.sum(-1, keepdim=True) == 0), 1).squeeze(1)
+
+
+class SegmentActor(nn.Module):
+    """Rows [N, width] -> parameters [N, P]: `per` numbers a continuous column, then the logits of the Discrete ones."""
+
+    def __init__(self, part: Part, s: settings.Settings, per: int) -> None:
+        super().__init__()
+        self.columns = Columns(part.group.action)
+        self.observed, self.masked = part.observed, part.mask_width > 0
+        self.free = len(self.columns.continuous)
+        self.bounded = per * self.free
+        self.net = mlp(part.observed, self.bounded + sum(self.columns.choices), s.hidden, s.activation, 0.01)
+
+    def forward(self, obs: Any, state: Any = None, info: Any = None) -> tuple[Tensor, Any]:
+        """(parameters, state)."""
+        rows = torch.as_tensor(obs)
+        out = self.net(rows[:, : self.observed] if self.masked else rows)
+        if self.masked:
+            legal = out[:, self.bounded :].masked_fill(rows[:, self.observed :] < 0.5, ILLEGAL)
+            out = torch.cat([out[:, : self.bounded], legal], -1)
+        return out, state
+
+
+class SegmentPolicy(LightPolicy):
+    """What policies over such rows share: the way into the action table's units, and rows drawn uniformly."""
+
+    actor: Any
+
+    def map_action(self, act: Any) -> Any:
+        """Rows -> the units of the action table."""
+        row, columns = self._action_to_numpy(act), self.actor.columns
+        raw = np.zeros((len(row), columns.count), np.float32)
+        raw[:, columns.continuous] = row[:, : self.actor.free]
+        begin = self.actor.free
+        for u, k in zip(columns.discrete, columns.choices):
+            raw[:, u] = row[:, begin : begin + k].argmax(-1)
+            begin += k
+        return columns.to_units(raw)
+
+    def random_action(self, obs: Tensor) -> Tensor:
+        """Uniform rows, over the legal choices: what is collected before the first update."""
+        free, columns = self.actor.free, self.actor.columns
+        segments = [2.0 * torch.rand(len(obs), free, device=obs.device) - 1.0]
+        legal = obs[:, self.actor.observed :] if self.actor.masked else obs.new_ones(len(obs), sum(columns.choices))
+        for weights in legal.split(columns.choices, -1) if columns.choices else ():
+            segments.append(functional.one_hot(any_of(weights), weights.shape[1]).float())
+        return torch.cat(segments, -1)
+
+
+class GumbelPolicy(SegmentPolicy, Policy):
+    """mu(o) of MADDPG where some column is Discrete: within a training step choices are drawn and continuous columns noisy."""
+
+    def __init__(self, part: Part, s: settings.MADDPG) -> None:
+        actor = SegmentActor(part, s, 1)
+        self.row_width, self.s = actor.free + sum(actor.columns.choices), s
+        super().__init__(action_space=spaces.Box(-1.0, 1.0, (self.row_width,), np.float32), action_scaling=False, action_bound_method=None)
+        self.actor = actor
+
+    def forward(self, batch: Any, state: Any = None, **_: Any) -> Any:
+        """Batch(act [N, row])."""
+        training = self.is_within_training_step
+        act = self._row(self.actor(batch.obs)[0], training, self.s.noise if training else 0.0)
+        out = seen(batch.obs)
+        out.__dict__.update(act=act, state=state)
+        return out
+
+    def fresh(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Of rows [N, width]: (actions drawn now [N, row], mean square of the legal logits [N])."""
+        parameters = self.actor(rows)[0]
+        logits = parameters[:, self.actor.free :]
+        legal = logits > ILLEGAL / 2
+        square = torch.where(legal, logits, 0.0).square().sum(1) / legal.sum(1).clamp(min=1)
+        return self._row(parameters, True, 0.0), square
+
+    def target(self, net: nn.Module, rows: Tensor) -> Tensor:
+        """Actions [N, row] by the target network: drawn choices, continuous columns with the target's noise."""
+        return self._row(net(rows)[0], True, self.s.target_noise, self.s.noise_clip)
+
+    def _row(self, parameters: Tensor, draws: bool, noise: float, clip: float = torch.inf) -> Tensor:
+        free, columns = self.actor.free, self.actor.columns
+        numbers = torch.tanh(parameters[:, :free])
+        if noise and free:
+            numbers = (numbers + (noise * torch.randn_like(numbers)).clamp(-clip, clip)).clamp(-1.0, 1.0)
+        logits = parameters[:, free:].split(columns.choices, -1)
+        return torch.cat([numbers, *(straight_through(l, self.s.temperature, draws) for l in logits)], -1)

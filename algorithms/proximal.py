@@ -1,0 +1,43 @@
+"""What PPO's variants have beside its loss: the entropy's coefficient over the run, and the objective that rewards are made for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from algorithms import settings
+from algorithms.cvar import Array, Tail
+from algorithms.entropy import EntropyBonus
+
+
+class Proximal:
+    """Put before Tianshou's PPO. `bonus` and `tail` are there where settings ask for them, and saved with the networks."""
+
+    bonus: EntropyBonus | None
+    tail: Tail | None
+    ent_coef: float
+
+    def _equip(self, s: settings.Proximal, updates: int) -> None:
+        """Read the settings; after the parents were made."""
+        self.bonus = EntropyBonus(s, updates) if s.entropy_end is not None or s.entropy_target is not None else None
+        self.tail = Tail(s.cvar, s.cvar_episodes) if s.cvar < 1.0 else None
+
+    def _set_bonus(self) -> None:
+        """Before the gradient steps of an update."""
+        if self.bonus is not None:
+            self.ent_coef = self.bonus.coefficient
+
+    def _tell(self, told: Any) -> Any:
+        """After them: the statistics, with what was set; the coefficient moves on."""
+        if self.bonus is not None:
+            vars(told)["entropy_coefficient"] = self.ent_coef
+            self.bonus.observe(told.ent_loss.mean)
+        if self.tail is not None:
+            vars(told).update(self.tail.told())
+        return told
+
+    def _objective(self, paid: Array, over: Array, alive: Array, before: Array, rows: int) -> Array:
+        """Rewards [L * T] that the return to be maximised is the sum of: those paid [L * T], or what `algorithms.cvar` makes of them."""
+        if self.tail is None:
+            return paid
+        paid, over, alive = (x.reshape(-1, rows) for x in (paid, over, alive))
+        return self.tail.paid(paid, over, alive, before).reshape(-1)
