@@ -6,7 +6,7 @@ is [choice]. Of several Discrete columns under a mask, a row of the grid is lega
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,8 @@ class ValueNet(nn.Module):
     """Rows [N, width] -> (values [N, K], state), an illegal choice at `ILLEGAL`."""
 
     needs: Tensor
+
+    eyes: ClassVar[tuple[str, ...]] = ("net",)
 
     def __init__(self, part: Part, choices: Choices, s: settings.Settings, dueling: bool = False) -> None:
         super().__init__()

@@ -15,6 +15,7 @@ from tianshou.algorithm import PPO
 from torch import Tensor
 
 from algorithms import settings
+from algorithms.death import team_ends
 from algorithms.onpolicy import Rollouts, adam
 from algorithms.proximal import Proximal
 from algorithms.recurrent import actor_of, critic_of, joined_fields, policy_of
@@ -47,6 +48,7 @@ class IPPO(Proximal, Rollouts, PPO):
         )
         self.FIELDS += joined_fields(self.policy, value=critic)
         self._equip(s, updates)
+        self.team = part.teams
 
     def record(self, rows: Tensor, out: Any) -> dict[str, Tensor]:
         """What the update needs from collection: log pi(a|o), [N]; V(o) of a critic with memory."""
@@ -54,7 +56,8 @@ class IPPO(Proximal, Rollouts, PPO):
 
     def _paid(self, batch: Any, buffer: LaneBuffer) -> Any:
         """Rewards [N] of the objective: `algorithms.cvar` changes them."""
-        return self._objective(batch.rew, batch.terminated | batch.truncated, buffer.alive, buffer.paid_before, buffer.rows)
+        terminated, truncated = team_ends(buffer) if self._goes_on(buffer) else (batch.terminated, batch.truncated)
+        return self._objective(batch.rew, terminated | truncated, buffer.alive, buffer.paid_before, buffer.rows)
 
     def _update_with_batch(self, batch: Any, batch_size: int | None, repeat: int) -> Any:
         self._set_bonus()

@@ -62,6 +62,8 @@ class MAPPO(Proximal, PPO):
         )
         self.s, self._team, self.any_number = s, part.teams, s.critic != "state"
         self._equip(s, updates)
+        if not self.any_number:
+            self.overview = ("critic",)
         self.register_buffer("moments", torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64))  # mean, variance, rollouts
 
     def record(self, rows: Tensor, out: Any) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from tianshou.data import Batch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
+from algorithms.death import carried_on
 from algorithms.networks import Actor
 from algorithms.opinions import of_product
 from marl.opinion import Opinion
@@ -162,6 +163,8 @@ class Rollouts:
     gamma: float
     gae_lambda: float
     _eps: float
+    team = False
+    """Whether all agents of the part are paid the team's reward."""
 
     def _recorded(self, buffer: LaneBuffer) -> dict[str, Any]:
         """Further fields of the batch, from what was recorded in collection."""
@@ -208,7 +211,13 @@ class Rollouts:
             following.reshape(-1)[index] = self._values(final, critic, state)
         return following.reshape(-1)
 
-    def _estimates(self, batch: Any, buffer: LaneBuffer, indices: Any, paid: Any, scale: float, critic: Any = None) -> tuple[Any, Any]:
+    def _goes_on(self, buffer: LaneBuffer) -> bool:
+        """Whether what is paid goes on for a member that has left (`algorithms.death`)."""
+        return self.team and not bool(buffer.alive.all())
+
+    def _estimates(
+        self, batch: Any, buffer: LaneBuffer, indices: Any, paid: Any, scale: float, critic: Any = None, goes_on: bool = False
+    ) -> tuple[Any, Any]:
         """Returns and advantages [N] of what is `paid` [N], by Tianshou's GAE from one pass of a critic whose values are in `scale`."""
         if isinstance(buffer, SequenceBuffer):  # recorded in collection
             field = next(name for name, judge in self._judges().items() if judge is (critic or self.critic))
@@ -216,9 +225,13 @@ class Rollouts:
         else:
             lanes = self._values(batch.obs, critic).reshape(-1, buffer.rows)
         value, following = lanes.reshape(-1) * scale, self._next_values(buffer, lanes, critic) * scale
-        rows = Rows.of(rew=paid, terminated=batch.terminated, truncated=batch.truncated)
+        rows: Any = Rows.of(rew=paid, terminated=batch.terminated, truncated=batch.truncated)
+        estimator: Any = buffer
+        if goes_on:
+            estimator, value, following = carried_on(buffer, paid, value, following)
+            rows = estimator
         found: tuple[Any, Any] = self.compute_episodic_return(
-            rows, buffer, indices, following, value, gamma=self.gamma, gae_lambda=self.gae_lambda
+            rows, estimator, indices, following, value, gamma=self.gamma, gae_lambda=self.gae_lambda
         )
         return found
 
@@ -228,7 +241,8 @@ class Rollouts:
     def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
         """Returns and advantages by Tianshou's GAE from one pass of the critic; rows of agents that had left are dropped."""
         scale = float(np.sqrt(self.ret_rms.var + self._eps)) if self.return_scaling else 1.0
-        returns, advantages = self._estimates(batch, buffer, indices, self._paid(batch, buffer), scale)
+        paid, goes_on = self._paid(batch, buffer), self._goes_on(buffer)
+        returns, advantages = self._estimates(batch, buffer, indices, paid, scale, goes_on=goes_on)
         kept = slice(None) if buffer.alive.all() else np.flatnonzero(buffer.alive)
         if self.return_scaling:
             self.ret_rms.update(returns[kept])

@@ -37,6 +37,7 @@ class Settings:
     hidden: list[int] = layers(64, 64)
     activation: str = field(default="tanh", metadata={"options": ("tanh", "relu"), "help": "of hidden layers"})
     rollout: int = setting(128, 1, 1_000_000, "ticks of every copy between updates")
+    normalise_observations: bool = setting(False, 0, 1, "networks see observations less their running mean over their deviation")
     agent_id: bool = setting(False, 0, 1, "observations say which of the agents that share parameters it is, one-hot")
 
     def check(self) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from tianshou.trainer import OffPolicyTrainerParams, OnPolicyTrainerParams
 from tianshou.utils.logger.logger_base import LazyLogger
 
+from marl import sight
 from marl.collect import LaneCollector
 from marl.joint import TeamBuffer
 from marl.replay import Buffers, LaneBuffer
@@ -39,6 +41,14 @@ def updates(schedule: Schedule, settings: Any, n_envs: int) -> int:
     """Updates in the whole run, for a learning rate that falls over it; where the end is in episodes, one a copy counts as a rollout."""
     ticks = schedule.total / (settings.rollout * n_envs) if schedule.unit == "steps" else schedule.total / n_envs
     return int(-(-ticks // 1) * getattr(settings, "updates", 1))
+
+
+def make_learner(algorithm: Callable[[Any, Part, int], Any], settings: Any, part: Part, updates: int) -> Any:
+    """The algorithm of a part, seeing through a `marl.sight` where its settings say so."""
+    learner = algorithm(settings, part, updates)
+    if getattr(settings, "normalise_observations", False):
+        sight.attach(learner, part)
+    return learner
 
 
 def made_for(learner: Any, part: Part) -> dict[str, Any]:

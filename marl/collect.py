@@ -12,6 +12,7 @@ from gymnasium import spaces
 from tianshou.data import CollectStats
 from tianshou.data.collector import BaseCollector
 
+from marl import sight
 from marl.convention import BOOTSTRAP, TERMINAL, TIME_LIMITS, pay
 from marl.copies import Copies
 from marl.errors import UserError
@@ -122,6 +123,7 @@ class LaneCollector(BaseCollector):
                 buffer.write_tail(self.team.plan[name].rows(self.copies.obs, self.copies.action_mask))
                 if isinstance(buffer, TeamBuffer):
                     buffer.write_state_tail(self.copies.state)
+                sight.gather(self.team.learners[name], buffer, ticks)
                 if isinstance(buffer, SequenceBuffer | TeamSequenceBuffer):
                     buffer.write_memory_tail(self._states(name))
         self.collect_step += n_step

@@ -68,6 +68,11 @@ class TeamBuffer(LaneBuffer):
         """The state [B, S] that follows the last row."""
         self.state_tail[:] = state
 
+    def newest_states(self, ticks: int) -> Array:
+        """Global states [N, S] of the last `ticks` ticks."""
+        found: Array = self.state[:, self.last_ticks(ticks)].reshape(-1, self.state.shape[2])
+        return found
+
     def lanes(self, name: str) -> Array:
         """A field as [n, B * T, ...]: a view."""
         values = self._lanes[name]
