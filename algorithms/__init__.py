@@ -69,10 +69,16 @@ def check_serves(name: str, where: str, action: ActionTable, grid: Any) -> None:
     if _fits(kind, action, grid):
         return
     column = next((n for n, c in action.items() if kind == "choices" or isinstance(c, Discrete)), "")
-    what = f"{len(action)} columns" if kind == "choices" and len(action) > 1 else f"{column!r} = {action[column]}"
-    needs = {"choices": "a single Discrete column or an action_grid", "continuous": "continuous columns alone"}[kind]
+    what = f"{len(action)} columns" if kind == "choices" and len(action) > 1 else f"{column!r}, {_told(action[column])}"
+    needs = {"choices": "a single Discrete column or an action_grid", "continuous": "only continuous columns"}[kind]
     able = ", ".join(other for other in ALGORITHMS if _fits(_serves(other), action, grid))
-    raise UserError(f"algorithm = {name!r} for {where}, whose action is {what}: {needs} is needed, legal there are {able}")
+    raise UserError(f"algorithm = {name!r} for {where}, whose action is {what}: it learns {needs}, legal there are {able}")
+
+
+def _told(column: Column | Discrete) -> str:
+    if isinstance(column, Discrete):
+        return f"one of {column.k} choices"
+    return f"a continuous quantity in [{column.low:g}, {column.high:g}] {column.unit}".rstrip()
 
 
 def check_paid(name: str, reward: str) -> None:

@@ -12,7 +12,7 @@ a [n, N, U] in [-1, 1], s [N, S], y [n or 1, N]. A member that has left acts 0 a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -40,6 +40,8 @@ class Losses(TrainingStats):
 
 class JointCritics(nn.Module):
     """States [N, S] and members' actions [n, N, U] -> values [critics, heads, N]."""
+
+    overview: ClassVar[tuple[str, ...]] = ("nets",)
 
     def __init__(self, critics: int, inputs: int, heads: int, s: settings.MADDPG) -> None:
         super().__init__()
