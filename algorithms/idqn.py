@@ -19,16 +19,16 @@ from torch import Tensor
 
 from algorithms import check_serves, settings
 from algorithms.choices import GreedyPolicy
+from algorithms.offpolicy import Light
 from algorithms.onpolicy import adam
 from algorithms.recurrent_values import following, greedy_of, n_step_targets
 from marl.team import Part, seen
 
 
-class IDQN(DQN[GreedyPolicy]):
+class IDQN(Light, DQN[GreedyPolicy]):
     """DQN for one part of the agents. `updates` is the number of updates in the run."""
 
     Settings = settings.IDQN
-    FIELDS: tuple[str, ...] = ()
     COUNTERS = ("_iter",)
 
     def __init__(self, s: settings.IDQN, part: Part, updates: int) -> None:
@@ -43,10 +43,6 @@ class IDQN(DQN[GreedyPolicy]):
             is_double=s.double,
             huber_loss_delta=s.huber,
         )
-
-    def record(self, rows: Tensor, out: Any) -> dict[str, Tensor]:
-        """Nothing: the update needs only the row."""
-        return {}
 
     def _here(self, array: Any) -> Tensor:
         return torch.from_numpy(array).to(self.policy.acted.device)
@@ -73,7 +69,7 @@ class IDQN(DQN[GreedyPolicy]):
 
     def _target_q(self, buffer: Any, indices: Any) -> Tensor:
         following = seen(self._here(buffer.obs_next[indices]))
-        values: Tensor = self.policy(following, model=self.model_old).logits
+        values: Tensor = self.policy(following, model=self.model_old.module).logits
         if not self.is_double:
             return values.max(1).values
         return values.gather(1, self.policy(following).act.unsqueeze(1)).squeeze(1)

@@ -17,15 +17,15 @@ from torch import Tensor, nn
 
 from algorithms import check_paid, check_serves, settings
 from algorithms.choices import GreedyPolicy
+from algorithms.offpolicy import Light
 from algorithms.onpolicy import adam
 from algorithms.recurrent_values import following, greedy_of
 from marl.team import Part
 
 
-class Mixture(OffPolicyAlgorithm[GreedyPolicy], LaggedNetworkPolyakUpdateAlgorithmMixin):
+class Mixture(Light, OffPolicyAlgorithm[GreedyPolicy], LaggedNetworkPolyakUpdateAlgorithmMixin):
     """Q-learning of a team's value through `mixer` (values [n, N], state [N, S]) -> [N], for one part of the agents."""
 
-    FIELDS: tuple[str, ...] = ()
     COUNTERS = ("_iter",)
     CENTRAL = True
 
@@ -41,10 +41,6 @@ class Mixture(OffPolicyAlgorithm[GreedyPolicy], LaggedNetworkPolyakUpdateAlgorit
         self.optim = self._create_optimizer(learning, adam(s.lr, s.anneal, updates), max_grad_norm=s.gradient_norm)
         self.ret_rms = RunningMeanStd()
         self._iter = 0
-
-    def record(self, rows: Tensor, out: Any) -> dict[str, Tensor]:
-        """Nothing: the update needs only the row."""
-        return {}
 
     def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
         """Tensors, the team's reward and whether the team goes on."""
@@ -81,10 +77,10 @@ class Mixture(OffPolicyAlgorithm[GreedyPolicy], LaggedNetworkPolyakUpdateAlgorit
     def _targets(self, batch: Any) -> Tensor:
         """y [N]."""
         with torch.no_grad():
-            old = self._following(self.model_old, batch)
+            old = self._following(self.model_old.module, batch)
             chosen = (self._following(self.policy.model, batch) if self.s.double else old).argmax(2, keepdim=True)
             values = old.gather(2, chosen).squeeze(2) * batch.alive_next
-            y: Tensor = batch.reward + self.s.gamma * batch.goes_on * self.mixer_old(values, batch.state_next)
+            y: Tensor = batch.reward + self.s.gamma * batch.goes_on * self.mixer_old.module(values, batch.state_next)
             return y
 
     def _update_with_batch(self, batch: Any) -> SimpleLossTrainingStats:
@@ -94,5 +90,5 @@ class Mixture(OffPolicyAlgorithm[GreedyPolicy], LaggedNetworkPolyakUpdateAlgorit
         self.optim.step(loss)
         self._iter += 1
         if self._iter % self.s.target == 0:
-            self._update_lagged_network_weights()
+            self._polyak()
         return SimpleLossTrainingStats(loss=loss.item())

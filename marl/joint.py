@@ -89,9 +89,10 @@ class TeamBuffer(LaneBuffer):
 
         Of a part whose convention is a team's (`marl.convention`), which pays all who acted the same.
         """
-        reward: Array = self.lanes("rew")[:, index]
         if self._all_alive:
-            return reward[0]
+            own: Array = self.lanes("rew")[0][index]
+            return own
+        reward = self.lanes("rew")[:, index]
         alive = self.lanes("alive")[:, index]
         first: Array = np.take_along_axis(np.where(alive, reward, np.float32(0.0)), alive.argmax(0)[None], 0)[0]
         return first
@@ -141,9 +142,10 @@ class TeamBuffer(LaneBuffer):
     def team_rows(self, index: Array) -> Batch:
         """Lanes [n, N, ...] and states [N, S] of the team rows `index` [N]."""
         rows = Batch.__new__(Batch)
-        lanes = {name: self.lanes(name)[:, index] for name in ("obs", "act", "rew", "terminated", "obs_next", "alive")}
+        lanes = {name: self.lanes(name).take(index, 1) for name in ("obs", "act", "obs_next")}  # contiguous, and far faster than [:, index]
+        lanes |= {name: self.lanes(name)[:, index] for name in ("rew", "terminated", "alive")}
         flat = self.copies * self.rows
-        states = {"state": self.state.reshape(flat, -1)[index], "state_next": self.state_next.reshape(flat, -1)[index]}
+        states = {"state": self.state.reshape(flat, -1).take(index, 0), "state_next": self.state_next.reshape(flat, -1).take(index, 0)}
         rows.__dict__.update(lanes, **states, info=Batch())
         return rows
 
