@@ -7,7 +7,7 @@ A choice that the mask forbids has the logit `ILLEGAL`: it is never drawn and no
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -38,6 +38,8 @@ def any_of(legal: Tensor) -> Tensor:
 
 class SegmentActor(nn.Module):
     """Rows [N, width] -> parameters [N, P]: `per` numbers a continuous column, then the logits of the Discrete ones."""
+
+    eyes: ClassVar[tuple[str, ...]] = ("net",)
 
     def __init__(self, part: Part, s: settings.Settings, per: int) -> None:
         super().__init__()
