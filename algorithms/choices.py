@@ -6,7 +6,7 @@ is [choice]. Of several Discrete columns under a mask, a row of the grid is lega
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -48,12 +48,14 @@ class ValueNet(nn.Module):
 
     needs: Tensor
 
+    eyes: ClassVar[tuple[str, ...]] = ("net",)
+
     def __init__(self, part: Part, choices: Choices, s: settings.Settings, dueling: bool = False) -> None:
         super().__init__()
         self.observed, self.masked = part.observed, part.mask_width > 0
         self.register_buffer("needs", choices.needs, persistent=False)
         shape = part.observed, len(choices), s.hidden, s.activation
-        self.net = Dueling(*shape, SMALL) if dueling else mlp(*shape, SMALL)
+        self.net: nn.Module = Dueling(*shape, SMALL) if dueling else mlp(*shape, SMALL)
 
     def legal(self, rows: Tensor) -> Tensor:
         """[N, K]; all where none is, as of an agent that has left."""
@@ -63,9 +65,11 @@ class ValueNet(nn.Module):
     def forward(self, obs: Any, state: Any = None, info: Any = None) -> tuple[Tensor, Any]:
         """(values [N, K], state)."""
         rows = torch.as_tensor(obs)
-        if not self.masked:
-            return self.net(rows), state
-        return self.net(rows[:, : self.observed]).masked_fill(~self.legal(rows), ILLEGAL), state
+        return self.masks(self.net(rows[:, : self.observed] if self.masked else rows), rows), state
+
+    def masks(self, values: Tensor, rows: Tensor) -> Tensor:
+        """Values [N, K], an illegal choice's at `ILLEGAL` by the masks of the rows [N, width]."""
+        return values.masked_fill(~self.legal(rows), ILLEGAL) if self.masked else values
 
 
 class GreedyPolicy(LightPolicy, DiscreteQLearningPolicy):
@@ -79,9 +83,12 @@ class GreedyPolicy(LightPolicy, DiscreteQLearningPolicy):
 
     def __init__(self, part: Part, s: settings.Exploring, dueling: bool = False) -> None:
         self.row_width, self.choices, self._table = 1, Choices(part), part.group.action
-        super().__init__(model=ValueNet(part, self.choices, s, dueling), action_space=spaces.Discrete(len(self.choices)))
+        super().__init__(model=self._network(part, s, dueling), action_space=spaces.Discrete(len(self.choices)))
         self._first, self._last, self._rows = s.epsilon, s.epsilon_end, s.epsilon_steps * part.n
         self.register_buffer("acted", torch.zeros((), dtype=torch.int64))
+
+    def _network(self, part: Part, s: settings.Exploring, dueling: bool) -> ValueNet:
+        return ValueNet(part, self.choices, s, dueling)
 
     @property
     def epsilon(self) -> float:
@@ -90,7 +97,7 @@ class GreedyPolicy(LightPolicy, DiscreteQLearningPolicy):
 
     def forward(self, batch: Any, state: Any = None, model: nn.Module | None = None, **_: Any) -> Any:
         """Batch(logits [N, K], act [N]), by `model` (the target network, say) or the one that learns."""
-        values, state = (self.model if model is None else model)(batch.obs)
+        values, state = (self.model if model is None else model)(batch.obs, state)
         act = values.argmax(1)
         if self.is_within_training_step:
             explore = torch.rand(len(act), device=act.device) < self.epsilon

@@ -4,7 +4,8 @@ J = E[(y - Q(o, a))^2] (or Huber's loss),  y = sum_{i < n} gamma^i r_{t+i} + gam
 under double Q-learning (van Hasselt, Guez and Silver 2016) and argmax_a Q' without (Mnih et al. 2015); Q' is set to Q every
 `target` updates. Q may have a dueling head (Wang et al. 2016). A choice that the mask forbids is never explored, taken or
 bootstrapped from. Rows [N, width], Q [N, K], a, y [N]: every agent learns from its own observation and reward alone
-(IQL, Tan 1993). Preprocessing is overridden for tensors and for targets without exploration.
+(IQL, Tan 1993). With memory, rows are those of sequences (`algorithms.recurrent_values`).
+Preprocessing is overridden for tensors and for targets without exploration.
 """
 
 from __future__ import annotations
@@ -18,22 +19,23 @@ from torch import Tensor
 
 from algorithms import check_serves, settings
 from algorithms.choices import GreedyPolicy
+from algorithms.offpolicy import Light
 from algorithms.onpolicy import adam
+from algorithms.recurrent_values import following, greedy_of, n_step_targets
 from marl.team import Part, seen
 
 
-class IDQN(DQN[GreedyPolicy]):
+class IDQN(Light, DQN[GreedyPolicy]):
     """DQN for one part of the agents. `updates` is the number of updates in the run."""
 
     Settings = settings.IDQN
-    FIELDS: tuple[str, ...] = ()
     COUNTERS = ("_iter",)
 
     def __init__(self, s: settings.IDQN, part: Part, updates: int) -> None:
         s.check()
         check_serves("idqn", part.name, part.group.action, part.grid)
         super().__init__(
-            policy=GreedyPolicy(part, s, s.dueling),
+            policy=greedy_of(part, s, s.dueling),
             optim=adam(s.lr, s.anneal, updates),
             gamma=s.gamma,
             n_step_return_horizon=s.n_step,
@@ -42,23 +44,32 @@ class IDQN(DQN[GreedyPolicy]):
             huber_loss_delta=s.huber,
         )
 
-    def record(self, rows: Tensor, out: Any) -> dict[str, Tensor]:
-        """Nothing: the update needs only the row."""
-        return {}
-
     def _here(self, array: Any) -> Tensor:
         return torch.from_numpy(array).to(self.policy.acted.device)
 
     def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
-        """n-step targets by Tianshou, on tensors."""
+        """n-step targets by Tianshou, on tensors; of sequences, those of `algorithms.recurrent_values`."""
+        if self.policy.state_width:
+            return self._sequences(batch, buffer)
         with policy_within_training_step(self.policy, enabled=False):
             batch = super()._preprocess_batch(batch, buffer, indices)
         batch.__dict__.update(obs=self._here(batch.obs), act=self._here(batch.act[:, 0]).long())
         return batch
 
+    def _sequences(self, batch: Any, buffer: Any) -> Any:
+        slices, after = batch.slices.to(self.policy.acted.device), self._here(batch.obs_next)
+        values = following(self.model_old, slices, after)
+        chosen = (following(self.policy.model, slices, after) if self.is_double else values).argmax(1, keepdim=True)
+        shape = (-1, buffer.stretch.length)
+        reward, terminated, done = (self._here(batch.__dict__[name]).view(shape) for name in ("rew", "terminated", "done"))
+        y = n_step_targets(reward, terminated, done, values.gather(1, chosen).view(shape), self.gamma, self.n_step).flatten()
+        act, kept = self._here(batch.act[:, 0]).long(), slice(None) if slices.kept is None else slices.kept
+        batch.__dict__.update(obs=slices, act=act[kept], returns=y[kept])
+        return batch
+
     def _target_q(self, buffer: Any, indices: Any) -> Tensor:
         following = seen(self._here(buffer.obs_next[indices]))
-        values: Tensor = self.policy(following, model=self.model_old).logits
+        values: Tensor = self.policy(following, model=self.model_old.module).logits
         if not self.is_double:
             return values.max(1).values
         return values.gather(1, self.policy(following).act.unsqueeze(1)).squeeze(1)

@@ -37,6 +37,7 @@ class Settings:
     hidden: list[int] = layers(64, 64)
     activation: str = field(default="tanh", metadata={"options": ("tanh", "relu"), "help": "of hidden layers"})
     rollout: int = setting(128, 1, 1_000_000, "ticks of every copy between updates")
+    normalise_observations: bool = setting(False, 0, 1, "networks see observations less their running mean over their deviation")
     agent_id: bool = setting(False, 0, 1, "observations say which of the agents that share parameters it is, one-hot")
 
     def check(self) -> None:
@@ -55,7 +56,31 @@ class Settings:
 
 
 @dataclass
-class Proximal(Settings):
+class Remembering(Settings):
+    """What algorithms have whose policies may have memory."""
+
+    memory: str = field(
+        default="none", metadata={"options": ("none", "gru", "lstm", "attention"), "help": "between hidden layers and heads"}
+    )
+    memory_width: int = setting(64, 1, 65_536, "units of the memory")
+    memory_length: int = setting(16, 1, 100_000, "ticks before the present that attention looks at")
+
+
+@dataclass
+class Rolled(Remembering):
+    """What they have where they learn from rollouts."""
+
+    sequence: int | None = setting(None, 1, 1_000_000, "ticks that a memory is unrolled over in an update; none: the rollout")
+
+    def check(self) -> None:
+        """As its parent's; sequences fill a rollout."""
+        super().check()
+        if self.memory != "none" and self.rollout % (self.sequence or 1):
+            raise UserError(f"algorithm.sequence = {self.sequence} ticks: legal are divisors of algorithm.rollout = {self.rollout}")
+
+
+@dataclass
+class Proximal(Rolled):
     """What PPO has, whatever its critic sees."""
 
     epochs: int = setting(4, 1, 1_000, "passes over a rollout")
@@ -135,7 +160,7 @@ class ISAC(Replayed):
 
 
 @dataclass
-class IA2C(Settings):
+class IA2C(Rolled):
     """Of `algorithms.ia2c`."""
 
     epochs: ClassVar[int] = 1
@@ -150,7 +175,7 @@ class IA2C(Settings):
 
 
 @dataclass
-class Reinforce(Settings):
+class Reinforce(Rolled):
     """Of `algorithms.reinforce`."""
 
     epochs: ClassVar[int] = 1
@@ -160,7 +185,7 @@ class Reinforce(Settings):
 
 
 @dataclass
-class Exploring(Replayed):
+class Exploring(Replayed, Remembering):
     """What algorithms have that take a random choice with probability epsilon and the best one else."""
 
     serves: ClassVar[str] = "choices"
@@ -168,6 +193,8 @@ class Exploring(Replayed):
     epsilon: float = setting(1.0, 0.0, 1.0, "probability of a random choice at the beginning")
     epsilon_end: float = setting(0.05, 0.0, 1.0, "probability of a random choice after epsilon_steps")
     epsilon_steps: int = setting(50_000, 1, 1_000_000_000, "env steps over which epsilon falls linearly")
+    sequence: int = setting(16, 1, 1_000_000, "ticks that a memory is unrolled over and learned from; `batch` counts their rows")
+    burn_in: int = setting(4, 0, 1_000_000, "ticks before them that only bring the memory up to date")
 
 
 @dataclass

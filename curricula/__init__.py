@@ -10,6 +10,7 @@ from marl.errors import UserError
 
 CURRICULA: dict[str, str] = {
     "auction_formats": "curricula.auction:formats",
+    "resource_allocation": "curricula.resource_allocation:stages",
 }
 """Name -> "module:function" that returns the stages."""
 

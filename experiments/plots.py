@@ -98,3 +98,33 @@ def bid_functions(panels: Mapping[str, Bids], curves: Mapping[str, Mapping[str, 
         ax.grid(alpha=0.3)
     fig.savefig(path, dpi=120)
     return path
+
+
+def allocation(history: Mapping[str, npt.NDArray[Any]], path: Path) -> Path:
+    """An episode of the cluster through time: utilisation [T, R] over nodes that are down, queues and dominant shares [T, A]."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    fig = Figure(figsize=(9.0, 7.0), layout="constrained")
+    FigureCanvasAgg(fig)
+    use, queues, shares = fig.subplots(3, 1, sharex=True)
+    ticks = range(len(history["utilisation"]))
+    use.fill_between(ticks, history["down"], color="0.85", step="mid", label="nodes down")
+    for r, column in enumerate(history["utilisation"].T):
+        use.plot(ticks, column, linewidth=1.2, label=f"resource {r}")
+    use.set(ylabel="utilisation", ylim=(0, 1.02))
+    colours = [f"C{a % 10}" for a in range(history["queues"].shape[1])]
+    labels = [f"tenant {a}" for a in range(len(colours))]
+    queues.stackplot(ticks, history["queues"].T, colors=colours, labels=labels, alpha=0.8)
+    queues.set(ylabel="waiting jobs")
+    for a, column in enumerate(history["shares"].T):
+        shares.plot(ticks, column, color=colours[a], linewidth=1.0, alpha=0.8, label=labels[a])
+    shares.axhline(1 / len(colours), color="black", linestyle="--", linewidth=1.0, label="equal split")
+    shares.set(ylabel="dominant share", xlabel="tick", ylim=(0, None))
+    for ax in (use, queues, shares):
+        ax.grid(alpha=0.3)
+    use.legend(fontsize="small", loc="lower right")
+    if len(colours) <= 16:
+        shares.legend(fontsize="x-small", loc="upper right", ncols=3)
+    fig.savefig(path, dpi=120)
+    return path

@@ -38,6 +38,8 @@ def opinion_of(policy: Policy, rows: Tensor, temperature: float) -> Opinion:
     Raises UserError where a policy speaks of other rows than it was asked about.
     """
     own: Any = policy
+    if getattr(policy, "state_width", 0):
+        raise UserError(f"opinion of {type(policy).__name__}, which has memory: legal in an ensemble are policies without (memory: none)")
     with torch.no_grad():
         here = rows.to(next(policy.parameters(), rows).device)
         if hasattr(policy, "opinion"):

@@ -143,6 +143,18 @@ class LaneBuffer(ReplayBuffer):
         stays = self.done[index] | (t == (self._at - 1) % self.rows)
         return np.where(stays, index, index - t + (t + 1) % self.rows)
 
+    def newest(self, ticks: int) -> Array:
+        """Observation rows [N, width] of the last `ticks` ticks, of agents that acted."""
+        t = self.last_ticks(ticks)
+        rows: Array = self._lanes["obs"][:, :, t][self._lanes["alive"][:, :, t]]
+        return rows
+
+    def last_ticks(self, ticks: int) -> Array:
+        """Where the last `ticks` ticks are, at most as many as the buffer holds."""
+        held = min(ticks, self._filled)
+        found: Array = (self._at - held + np.arange(held)) % self.rows
+        return found
+
     def sample_indices(self, batch_size: int | None) -> npt.NDArray[np.intp]:
         """Uniform rows of agents that acted; all rows in order for 0."""
         if not batch_size:

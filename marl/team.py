@@ -19,6 +19,7 @@ from tianshou.data import Batch
 from tianshou.trainer import OffPolicyTrainer, OnPolicyTrainer
 from torch import nn
 
+from marl import sight
 from marl.convention import INDIVIDUAL, REWARDS
 from marl.copies import Copies, Group
 from marl.errors import UserError
@@ -148,6 +149,9 @@ def seen(rows: Any) -> Batch:
 class LightPolicy(Policy):
     """A Tianshou policy that does not compile Tianshou's return estimators when it is made (seconds a process)."""
 
+    state_width = 0
+    """Columns of what it remembers of a lane (`marl.recall`)."""
+
     @staticmethod
     def _compile() -> None:
         """Left to the first update that needs them."""
@@ -272,7 +276,11 @@ class Team(Algorithm):
             if len(own) < self.warm_up or own.living < 2:
                 continue
             size = {"batch_size": max(2, -(-own.living // algorithm.minibatches))} if how.get("batch_size", 0) is None else {}
+            if not self.on_policy:
+                sight.renew(learner)
             stats[name] = algorithm.update(own, **{**how, **size})
+            if self.on_policy:
+                sight.renew(learner)
         return MapTrainingStats(stats) if stats else TrainingStats()
 
     def state_dict(self, *_: Any, **__: Any) -> dict[str, Any]:

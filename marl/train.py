@@ -23,7 +23,7 @@ from tianshou.algorithm.algorithm_base import Policy
 
 from marl import checkpoint
 from marl.actor import Actor
-from marl.assemble import Counters, made_for, make_buffers, trainer_params, updates
+from marl.assemble import Counters, made_for, make_buffers, make_learner, trainer_params, updates
 from marl.collect import LaneCollector
 from marl.convention import BOOTSTRAP, INDIVIDUAL
 from marl.copies import Copies
@@ -190,7 +190,7 @@ class Run:
         plan = self._plan(self._copies)
         frozen = self._frozen(plan)
         learners = {
-            n: self._algorithm(self.settings, p, updates(self.schedule, self.settings, self.n_envs)).to(self._device)
+            n: make_learner(self._algorithm, self.settings, p, updates(self.schedule, self.settings, self.n_envs)).to(self._device)
             for n, p in plan.items()
             if n not in frozen
         }

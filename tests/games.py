@@ -8,5 +8,5 @@ from tests.bazaar import BAZAAR
 from tests.commons import COMMONS
 from tests.crossing import CROSSING
 
-TOYS: dict[str, Game] = {"commons": COMMONS, "bazaar": BAZAAR, "crossing": CROSSING}
+TOYS: dict[str, Game] = {"toy_commons": COMMONS, "bazaar": BAZAAR, "crossing": CROSSING}
 EVERY: dict[str, Game] = {**envs.GAMES, **TOYS}

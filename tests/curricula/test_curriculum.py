@@ -240,6 +240,16 @@ def test_the_auctions_stages() -> None:
     assert first.params["n_agents"] == second.params["n_agents"] == 2
 
 
+def test_the_clusters_stages() -> None:
+    """Five, with the same columns, more and more tenants, and a reference to be scored against."""
+    game = envs.game("cluster")
+    stages = load("resource_allocation", same_columns(game)).stages
+    assert [s.name for s in stages] == ["basic", "multi", "bursty", "contended", "master"]
+    made = [game.make_params(**s.params) for s in stages]
+    assert [p.n_agents for p in made] == [4, 8, 16, 32, 64]  # type: ignore[attr-defined]
+    assert game.reference is not None and {game.reference(p) for p in made} == {"shaded"}
+
+
 def test_unknown_name_is_refused() -> None:
     with pytest.raises(UserError, match="curriculum = 'auctoin': no such curriculum, legal are auction_formats"):
         load("auctoin")

@@ -27,6 +27,13 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "bertrand": ("bertrand", {"horizon": 3}),
     "warehouse": ("warehouse", {"column_height": 2, "horizon": 3}),
     "auction_log": ("auction_log", {"n_agents": 2, "horizon": 40, "budget": 1 / 8}),
+    "cluster": ("cluster", {"n_agents": 3, "horizon": 3, "load": 2.0, "slack": 2.0, "outage": 0.1, "burst": 2.0}),
+    "cluster_arbiter": ("cluster", {"n_agents": 2, "horizon": 3, "mechanism": "arbiter", "load": 2.0}),
+    "cluster_queue": ("cluster", {"preset": "mm4", "horizon": 3, "warm_up": 0}),
+    "allocation_log": ("allocation_log", {"n_agents": 3, "horizon": 3}),
+    "commons": ("commons", {"n_agents": 3, "horizon": 3, "noise": 0.5}),
+    "sharing": ("sharing", {"n_agents": 3, "horizon": 3}),
+    "sharing_bids": ("sharing", {"preset": "bids_two"}),
 }
 
 

@@ -1,0 +1,34 @@
+"""`marl generate`: write a synthetic data file of the schema that a game reads."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.cli import parser
+from marl.errors import UserError
+
+GENERATORS = {"allocation_log": "envs.resource_allocation.data:generate"}
+"""Game -> the function (path, rows, seed) that writes its file."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command; returns its exit code."""
+    options = parser("generate")
+    options.add_argument("game", help=f"whose data: {', '.join(GENERATORS)}")
+    options.add_argument("-o", "--output", required=True, metavar="FILE", help="where it goes; packed where it ends in .gz")
+    options.add_argument("--rows", type=int, default=10_000, help="lines of data (10,000)")
+    options.add_argument("--seed", type=int, default=0, help="of the drawn numbers (0)")
+    given = options.parse_args(list(arguments))
+    if given.game not in GENERATORS:
+        raise UserError(f"marl generate {given.game}: legal are {', '.join(GENERATORS)}")
+    if not 2 <= given.rows <= 10_000_000:
+        raise UserError(f"--rows = {given.rows}: legal range is [2, 10000000]")
+    if given.seed < 0:
+        raise UserError(f"--seed = {given.seed}: legal are whole numbers from 0")
+    module, _, function = GENERATORS[given.game].partition(":")
+    Path(given.output).parent.mkdir(parents=True, exist_ok=True)
+    getattr(importlib.import_module(module), function)(given.output, given.rows, given.seed)
+    print(f"{given.output}: {given.rows:,} rows for env={given.game}")
+    return 0
