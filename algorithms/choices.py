@@ -117,7 +117,6 @@ class GreedyPolicy(LightPolicy, DiscreteQLearningPolicy):
         """Choices [N] -> the units of the action table [N, U]."""
         return self.choices.actions[np.asarray(self._action_to_numpy(act), np.int64).reshape(-1)]
 
-    def opinion(self, rows: Tensor, temperature: float) -> Opinion:
+    def opinion(self, rows: Tensor, out: Any, temperature: float) -> Opinion:
         """Its best choice, and its values: softmax(Q / temperature)."""
-        out = self(seen(rows))
         return of_values(self.map_action(out.act), out.logits, self.choices.actions, self._table, temperature)
