@@ -1,8 +1,16 @@
 """Algorithms by name. Adding one is one file here and one line in `ALGORITHMS`; nothing heavy is imported until one is asked for.
 
 The class named in `ALGORITHMS` is made as `Class(settings, part, updates)`: its settings (a dataclass, `Class.Settings`), the
-part of the agents it learns for (`marl.team.Part`), and how many updates the run will make. It is a Tianshou Algorithm with
-`record(rows, out)`: further numbers a row that its updates read, as named in `FIELDS`.
+part of the agents it learns for (`marl.team.Part`), and how many updates the run will make. It is a Tianshou Algorithm, on-policy
+or off-policy, with
+- `record(rows, out)`: further numbers a row that its updates read, as named in `FIELDS`;
+- `policy`: a `marl.team.LightPolicy` that draws within a training step and takes its mode outside, with `row_width`, the columns of
+  an action row as it is stored, and `map_action`, from such rows into the units of the action table; `random_action(rows)` where
+  the settings have a `warm_up`; `opinion` (`marl.opinion`) where it knows how sure it is;
+- `minibatches` where it is on-policy, `CENTRAL = True` where it learns from team rows and the global state (`marl.joint`), and in
+  `COUNTERS` the attributes that a resumed run must have and a `state_dict` does not hold.
+
+tests/toy_algorithm.py is a whole one, registered from outside.
 """
 
 from __future__ import annotations

@@ -126,5 +126,5 @@ def trainer_params(
         "resume_from_log": True,
     }
     if team.on_policy:
-        return OnPolicyTrainerParams(**shared, batch_size=None, update_step_num_repetitions=settings.epochs)
+        return OnPolicyTrainerParams(**shared, batch_size=None, update_step_num_repetitions=getattr(settings, "epochs", 1))
     return OffPolicyTrainerParams(**shared, batch_size=settings.batch, update_step_num_gradient_steps_per_sample=settings.updates / steps)

@@ -15,7 +15,7 @@ from tests.algorithms.test_tianshou_399 import gae_returns
 from tests.branches import BRANCHES
 from tests.lanes import Lanes, lanes
 from tests.payday import PAYDAY
-from tests.sacrifice import LEAVES, SACRIFICE
+from tests.sacrifice import LEAVES, SACRIFICE, STAYS
 
 GAMMA, LAMBDA = 0.9, 0.8  # those of gae_returns
 
@@ -136,5 +136,9 @@ def test_entropy_and_choices_are_over_what_the_mask_leaves(name: str) -> None:
 @pytest.mark.parametrize("name", ["ippo", "mappo", "ia2c"])
 def test_the_first_leaves_for_the_team(name: str, seed: int, tmp_path: Path) -> None:
     """13 for the team, 6.5 a player; who is only paid while it is there stays, and the team has 6."""
-    how = {"rollout": 6, "lr": 5e-3}
-    assert 2.0 * learned(SACRIFICE, name, tmp_path, 6_000, seed, reward="team_sum", **how) == LEAVES
+    assert 2.0 * learned(SACRIFICE, name, tmp_path, 6_000, seed, reward="team_sum", rollout=6, lr=5e-3) == LEAVES
+
+
+@pytest.mark.slow
+def test_the_first_stays_for_itself(tmp_path: Path) -> None:
+    assert 2.0 * learned(SACRIFICE, "ippo", tmp_path, 6_000, rollout=6, lr=5e-3) == STAYS
