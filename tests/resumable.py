@@ -32,7 +32,16 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "itd3": {"rollout": 2, "replay": 2_000, "warm_up": 300, "batch": 64, "delay": 3},
     "mappo": {"rollout": 8},
     "vdn": {"rollout": 2, "replay": 2_000, "warm_up": 300, "batch": 32, "epsilon_steps": 3_000, "target": 3},
-    "qmix": {"rollout": 2, "replay": 2_000, "warm_up": 300, "batch": 32, "epsilon_steps": 3_000, "standardise": True, "priority": 0.6, "n_step": 2},
+    "qmix": {
+        "rollout": 2,
+        "replay": 2_000,
+        "warm_up": 300,
+        "batch": 32,
+        "epsilon_steps": 3_000,
+        "standardise": True,
+        "priority": 0.6,
+        "n_step": 2,
+    },
     "maddpg": {"rollout": 2, "replay": 2_000, "warm_up": 300, "batch": 32},
     "matd3": {"rollout": 2, "replay": 2_000, "warm_up": 300, "batch": 32, "delay": 3},
 }

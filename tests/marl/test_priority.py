@@ -111,7 +111,7 @@ def test_team_rows_are_drawn_by_one_priority_each() -> None:
 def test_an_update_weighs_errors_and_leaves_them_as_priorities(name: str) -> None:
     here = lanes(VectorGame(BRANCHES, 4), name, priority=0.7, beta=0.4, batch=12, anneal=False)
     here.collect(6)
-    (learner,), (buffer,) = here.team.learners.values(), here.buffers.values()
+    (buffer,) = here.buffers.values()
     drawn: list[Any] = []
     sample, update = buffer.sample, buffer.update_weight
     buffer.sample = lambda n: drawn.append(sample(n)) or drawn[-1]
