@@ -49,7 +49,9 @@ def ratios(quick: bool) -> list[Callable[[], Any]]:
     rules, learning = references("rules"), references("learning")
     lanes = [8, 64] if quick else list(learning.COLLECT)
     by_lanes = [(kind, n) for kind in (learning.collection, learning.training, learning.updating) for n in lanes]
-    return [rules.rules, rules.view, rules.threads, *(lambda kind=kind, n=n: kind(n) for kind, n in by_lanes)]
+    allocation = references("allocation")
+    games = [rules.rules, rules.view, rules.threads, *(lambda n=n: allocation.cluster(n) for n in allocation.SIZES)]
+    return [*games, *(lambda kind=kind, n=n: kind(n) for kind, n in by_lanes)]
 
 
 def measured(program: str, arguments: Sequence[str]) -> tuple[float, float, float]:
