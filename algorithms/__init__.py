@@ -1,8 +1,16 @@
 """Algorithms by name. Adding one is one file here and one line in `ALGORITHMS`; nothing heavy is imported until one is asked for.
 
 The class named in `ALGORITHMS` is made as `Class(settings, part, updates)`: its settings (a dataclass, `Class.Settings`), the
-part of the agents it learns for (`marl.team.Part`), and how many updates the run will make. It is a Tianshou Algorithm with
-`record(rows, out)`: further numbers a row that its updates read, as named in `FIELDS`.
+part of the agents it learns for (`marl.team.Part`), and how many updates the run will make. It is a Tianshou Algorithm, on-policy
+or off-policy, with
+- `record(rows, out)`: further numbers a row that its updates read, as named in `FIELDS`;
+- `policy`: a `marl.team.LightPolicy` that draws within a training step and takes its mode outside, with `row_width`, the columns of
+  an action row as it is stored, and `map_action`, from such rows into the units of the action table; `random_action(rows)` where
+  the settings have a `warm_up`; `opinion` (`marl.opinion`) where it knows how sure it is;
+- `minibatches` where it is on-policy, `CENTRAL = True` where it learns from team rows and the global state (`marl.joint`), and in
+  `COUNTERS` the attributes that a resumed run must have and a `state_dict` does not hold.
+
+tests/toy_algorithm.py is a whole one, registered from outside.
 """
 
 from __future__ import annotations
@@ -22,6 +30,7 @@ ALGORITHMS: dict[str, str] = {
     "ia2c": "algorithms.ia2c:IA2C",
     "reinforce": "algorithms.reinforce:REINFORCE",
     "idqn": "algorithms.idqn:IDQN",
+    "rainbow": "algorithms.rainbow:Rainbow",
     "itd3": "algorithms.itd3:ITD3",
     "mappo": "algorithms.mappo:MAPPO",
     "vdn": "algorithms.vdn:VDN",
@@ -37,6 +46,7 @@ SETTINGS: dict[str, type] = {
     "ia2c": settings.IA2C,
     "reinforce": settings.Reinforce,
     "idqn": settings.IDQN,
+    "rainbow": settings.Rainbow,
     "itd3": settings.ITD3,
     "mappo": settings.MAPPO,
     "vdn": settings.VDN,
@@ -69,10 +79,16 @@ def check_serves(name: str, where: str, action: ActionTable, grid: Any) -> None:
     if _fits(kind, action, grid):
         return
     column = next((n for n, c in action.items() if kind == "choices" or isinstance(c, Discrete)), "")
-    what = f"{len(action)} columns" if kind == "choices" and len(action) > 1 else f"{column!r} = {action[column]}"
-    needs = {"choices": "a single Discrete column or an action_grid", "continuous": "continuous columns alone"}[kind]
+    what = f"{len(action)} columns" if kind == "choices" and len(action) > 1 else f"{column!r}, {_told(action[column])}"
+    needs = {"choices": "a single Discrete column or an action_grid", "continuous": "only continuous columns"}[kind]
     able = ", ".join(other for other in ALGORITHMS if _fits(_serves(other), action, grid))
-    raise UserError(f"algorithm = {name!r} for {where}, whose action is {what}: {needs} is needed, legal there are {able}")
+    raise UserError(f"algorithm = {name!r} for {where}, whose action is {what}: it learns {needs}, legal there are {able}")
+
+
+def _told(column: Column | Discrete) -> str:
+    if isinstance(column, Discrete):
+        return f"one of {column.k} choices"
+    return f"a continuous quantity in [{column.low:g}, {column.high:g}] {column.unit}".rstrip()
 
 
 def check_paid(name: str, reward: str) -> None:
@@ -84,6 +100,14 @@ def check_paid(name: str, reward: str) -> None:
     raise UserError(
         f"reward = {reward!r} under algorithm = {name!r}, which learns one value of the team: legal are {team}; individual serves {able}"
     )
+
+
+def check_goal(goals: float, where: str, aims: Any, reward: str) -> None:
+    """Raise UserError where hindsight is asked for and the agents `where` have no goal of their own."""
+    if goals and aims is None:
+        raise UserError(f"algorithm.hindsight = {goals:g} for {where}, whose game declares no goal at these env.weights: legal is 0")
+    if goals and reward != INDIVIDUAL:
+        raise UserError(f"algorithm.hindsight = {goals:g} with reward = {reward!r}: legal is {INDIVIDUAL}, a goal pays who reaches it")
 
 
 def _serves(name: str) -> str:

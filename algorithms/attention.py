@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +44,8 @@ class Attention(nn.Module):
 
 class Members(nn.Module):
     """What both critics share: the embedding, and pooling over the members that act."""
+
+    eyes: ClassVar[tuple[str, ...]] = ("embed",)
 
     def __init__(self, part: Part, hidden: Sequence[int], activation: str) -> None:
         super().__init__()

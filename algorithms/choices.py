@@ -6,7 +6,7 @@ is [choice]. Of several Discrete columns under a mask, a row of the grid is lega
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -48,12 +48,14 @@ class ValueNet(nn.Module):
 
     needs: Tensor
 
+    eyes: ClassVar[tuple[str, ...]] = ("net",)
+
     def __init__(self, part: Part, choices: Choices, s: settings.Settings, dueling: bool = False) -> None:
         super().__init__()
         self.observed, self.masked = part.observed, part.mask_width > 0
         self.register_buffer("needs", choices.needs, persistent=False)
         shape = part.observed, len(choices), s.hidden, s.activation
-        self.net = Dueling(*shape, SMALL) if dueling else mlp(*shape, SMALL)
+        self.net: nn.Module = Dueling(*shape, SMALL) if dueling else mlp(*shape, SMALL)
 
     def legal(self, rows: Tensor) -> Tensor:
         """[N, K]; all where none is, as of an agent that has left."""
@@ -63,12 +65,32 @@ class ValueNet(nn.Module):
     def forward(self, obs: Any, state: Any = None, info: Any = None) -> tuple[Tensor, Any]:
         """(values [N, K], state)."""
         rows = torch.as_tensor(obs)
-        if not self.masked:
-            return self.net(rows), state
-        return self.net(rows[:, : self.observed]).masked_fill(~self.legal(rows), ILLEGAL), state
+        return self.masks(self.net(rows[:, : self.observed] if self.masked else rows), rows), state
+
+    def masks(self, values: Tensor, rows: Tensor) -> Tensor:
+        """Values [N, K], an illegal choice's at `ILLEGAL` by the masks of the rows [N, width]."""
+        return values.masked_fill(~self.legal(rows), ILLEGAL) if self.masked else values
 
 
-class GreedyPolicy(LightPolicy, DiscreteQLearningPolicy):
+class ChoosingPolicy(LightPolicy):
+    """What policies share that choose from the set: a raw row of one column, and the way into the action table's units."""
+
+    row_width = 1
+    choices: Choices
+    model: Any
+
+    def uniform(self, obs: Tensor) -> Tensor:
+        """Uniform over the legal choices, [N]."""
+        if not self.model.masked:
+            return torch.randint(len(self.choices), (len(obs),), device=obs.device)
+        return torch.multinomial(self.model.legal(obs).float(), 1).squeeze(1)
+
+    def map_action(self, act: Any) -> npt.NDArray[np.float64]:
+        """Choices [N] -> the units of the action table [N, U]."""
+        return self.choices.actions[np.asarray(self._action_to_numpy(act), np.int64).reshape(-1)]
+
+
+class GreedyPolicy(ChoosingPolicy, DiscreteQLearningPolicy):
     """The choice of the highest value; within a training step a random legal one with probability epsilon.
 
     epsilon falls linearly over `epsilon_steps` env steps. `acted` counts the rows that explored, n of them an env step; it is
@@ -78,10 +100,13 @@ class GreedyPolicy(LightPolicy, DiscreteQLearningPolicy):
     acted: Tensor
 
     def __init__(self, part: Part, s: settings.Exploring, dueling: bool = False) -> None:
-        self.row_width, self.choices, self._table = 1, Choices(part), part.group.action
-        super().__init__(model=ValueNet(part, self.choices, s, dueling), action_space=spaces.Discrete(len(self.choices)))
+        self.choices, self._table = Choices(part), part.group.action
+        super().__init__(model=self._network(part, s, dueling), action_space=spaces.Discrete(len(self.choices)))
         self._first, self._last, self._rows = s.epsilon, s.epsilon_end, s.epsilon_steps * part.n
         self.register_buffer("acted", torch.zeros((), dtype=torch.int64))
+
+    def _network(self, part: Part, s: settings.Exploring, dueling: bool) -> ValueNet:
+        return ValueNet(part, self.choices, s, dueling)
 
     @property
     def epsilon(self) -> float:
@@ -90,7 +115,7 @@ class GreedyPolicy(LightPolicy, DiscreteQLearningPolicy):
 
     def forward(self, batch: Any, state: Any = None, model: nn.Module | None = None, **_: Any) -> Any:
         """Batch(logits [N, K], act [N]), by `model` (the target network, say) or the one that learns."""
-        values, state = (self.model if model is None else model)(batch.obs)
+        values, state = (self.model if model is None else model)(batch.obs, state)
         act = values.argmax(1)
         if self.is_within_training_step:
             explore = torch.rand(len(act), device=act.device) < self.epsilon
@@ -102,15 +127,8 @@ class GreedyPolicy(LightPolicy, DiscreteQLearningPolicy):
     def random_action(self, obs: Tensor) -> Tensor:
         """Uniform over the legal choices, [N]; counted in `acted`."""
         self.acted += len(obs)
-        if not self.model.masked:
-            return torch.randint(len(self.choices), (len(obs),), device=obs.device)
-        return torch.multinomial(self.model.legal(obs).float(), 1).squeeze(1)
+        return self.uniform(obs)
 
-    def map_action(self, act: Any) -> npt.NDArray[np.float64]:
-        """Choices [N] -> the units of the action table [N, U]."""
-        return self.choices.actions[np.asarray(self._action_to_numpy(act), np.int64).reshape(-1)]
-
-    def opinion(self, rows: Tensor, temperature: float) -> Opinion:
+    def opinion(self, rows: Tensor, out: Any, temperature: float) -> Opinion:
         """Its best choice, and its values: softmax(Q / temperature)."""
-        out = self(seen(rows))
         return of_values(self.map_action(out.act), out.logits, self.choices.actions, self._table, temperature)

@@ -7,7 +7,7 @@ A choice that the mask forbids has the logit `ILLEGAL`: it is never drawn and no
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ from torch.nn import functional
 
 from algorithms import settings
 from algorithms.networks import ILLEGAL, Columns, mlp
+from algorithms.opinions import probabilities
+from marl.opinion import Opinion
 from marl.team import LightPolicy, Part, seen
 
 
@@ -36,6 +38,8 @@ def any_of(legal: Tensor) -> Tensor:
 
 class SegmentActor(nn.Module):
     """Rows [N, width] -> parameters [N, P]: `per` numbers a continuous column, then the logits of the Discrete ones."""
+
+    eyes: ClassVar[tuple[str, ...]] = ("net",)
 
     def __init__(self, part: Part, s: settings.Settings, per: int) -> None:
         super().__init__()
@@ -97,6 +101,11 @@ class GumbelPolicy(SegmentPolicy, Policy):
         out = seen(batch.obs)
         out.__dict__.update(act=act, state=state)
         return out
+
+    def opinion(self, rows: Tensor, out: Any, temperature: float) -> Opinion:
+        """Its mode, and the probabilities of the choices that it explores with; of its numbers it says no more."""
+        logits = self.actor(rows)[0][:, self.actor.free :].split(self.actor.columns.choices, -1)
+        return Opinion(self.map_action(out.act), None, tuple(probabilities(l) for l in logits))
 
     def fresh(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Of rows [N, width]: (actions drawn now [N, row], mean square of the legal logits [N])."""

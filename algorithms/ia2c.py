@@ -13,8 +13,8 @@ from tianshou.algorithm import A2C
 from torch import Tensor
 
 from algorithms import settings
-from algorithms.networks import Actor, Critic
-from algorithms.onpolicy import ActorPolicy, Rollouts, adam
+from algorithms.onpolicy import Rollouts, adam
+from algorithms.recurrent import actor_of, critic_of, joined_fields, policy_of
 from marl.team import Part
 
 
@@ -27,9 +27,11 @@ class IA2C(Rollouts, A2C):
 
     def __init__(self, s: settings.IA2C, part: Part, updates: int) -> None:
         s.check()
+        actor = actor_of(part, s)
+        critic = critic_of(part, s)
         super().__init__(
-            policy=ActorPolicy(Actor(part, s.hidden, s.activation, s.log_std)),
-            critic=Critic(part, s.hidden, s.activation),
+            policy=policy_of(actor),
+            critic=critic,
             optim=adam(s.lr, s.anneal, updates),
             vf_coef=s.value,
             ent_coef=s.entropy,
@@ -38,7 +40,9 @@ class IA2C(Rollouts, A2C):
             gamma=s.gamma,
             return_scaling=s.return_scaling,
         )
+        self.team = part.teams
+        self.FIELDS += joined_fields(self.policy, value=critic)
 
     def record(self, rows: Tensor, out: Any) -> dict[str, Tensor]:
-        """Nothing: the update computes log pi(a|o) itself, with its gradient."""
-        return {}
+        """V(o) of a critic with memory; the update computes log pi(a|o) itself, with its gradient."""
+        return self._remembered(rows, out)

@@ -2,38 +2,45 @@
 
 J = E[(y - Q(o, a))^2] (or Huber's loss),  y = sum_{i < n} gamma^i r_{t+i} + gamma^n Q'(o_{t+n}, a*),  a* = argmax_a Q(o_{t+n}, a)
 under double Q-learning (van Hasselt, Guez and Silver 2016) and argmax_a Q' without (Mnih et al. 2015); Q' is set to Q every
-`target` updates. Q may have a dueling head (Wang et al. 2016). A choice that the mask forbids is never explored, taken or
-bootstrapped from. Rows [N, width], Q [N, K], a, y [N]: every agent learns from its own observation and reward alone
-(IQL, Tan 1993). Preprocessing is overridden for tensors and for targets without exploration.
+`target` updates, or tau of it enters. Q may have a dueling head (Wang et al. 2016). A choice that the mask forbids is never
+explored, taken or bootstrapped from. Rows [N, width], Q [N, K], a, y [N]: every agent learns from its own observation and reward alone
+(IQL, Tan 1993). With memory, rows are those of sequences (`algorithms.recurrent_values`);
+with `priority` they are drawn by |y - Q| and weighed (`marl.priority`), with `hindsight` relabelled (`marl.hindsight`).
+Preprocessing is overridden for tensors and for targets without exploration.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from tianshou.algorithm import DQN
+from tianshou.utils import RunningMeanStd
 from tianshou.utils.torch_utils import policy_within_training_step
 from torch import Tensor
 
-from algorithms import check_serves, settings
+from algorithms import check_goal, check_serves, settings
 from algorithms.choices import GreedyPolicy
+from algorithms.offpolicy import Light, rising
 from algorithms.onpolicy import adam
+from algorithms.recurrent_values import following, greedy_of, n_step_targets
 from marl.team import Part, seen
 
 
-class IDQN(DQN[GreedyPolicy]):
+class IDQN(Light, DQN[GreedyPolicy]):
     """DQN for one part of the agents. `updates` is the number of updates in the run."""
 
     Settings = settings.IDQN
-    FIELDS: tuple[str, ...] = ()
     COUNTERS = ("_iter",)
 
     def __init__(self, s: settings.IDQN, part: Part, updates: int) -> None:
         s.check()
         check_serves("idqn", part.name, part.group.action, part.grid)
+        check_goal(s.hindsight, part.name, part.aims, part.reward)
+        self.s, self._updates, self.tau = s, updates, s.tau
         super().__init__(
-            policy=GreedyPolicy(part, s, s.dueling),
+            policy=greedy_of(part, s, s.dueling),
             optim=adam(s.lr, s.anneal, updates),
             gamma=s.gamma,
             n_step_return_horizon=s.n_step,
@@ -41,24 +48,53 @@ class IDQN(DQN[GreedyPolicy]):
             is_double=s.double,
             huber_loss_delta=s.huber,
         )
+        if s.standardise:
+            self.ret_rms = RunningMeanStd()
 
-    def record(self, rows: Tensor, out: Any) -> dict[str, Tensor]:
-        """Nothing: the update needs only the row."""
-        return {}
+    def _create_policy_optimizer(self, optim: Any) -> Any:
+        return self._create_optimizer(self.policy, optim, max_grad_norm=self.s.gradient_norm)
+
+    def _update_lagged_network_weights(self) -> None:
+        if self.tau == 1.0:
+            super()._update_lagged_network_weights()
+        else:
+            self._polyak()
 
     def _here(self, array: Any) -> Tensor:
         return torch.from_numpy(array).to(self.policy.acted.device)
 
     def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
-        """n-step targets by Tianshou, on tensors."""
+        """n-step targets by Tianshou, on tensors; of sequences, those of `algorithms.recurrent_values`."""
+        if self.policy.state_width:
+            return self._sequences(batch, buffer)
+        window = buffer.window(batch, indices, self.n_step)
+        if self.s.standardise:
+            self.ret_rms.update(batch.rew)
+            window.rew = self.ret_rms.norm(window.rew).astype(np.float32)
+        if self.s.priority:
+            batch.__dict__["weight"] = buffer.weights(indices, rising(self.s.beta, self._iter, self._updates))
         with policy_within_training_step(self.policy, enabled=False):
-            batch = super()._preprocess_batch(batch, buffer, indices)
+            batch = super()._preprocess_batch(batch, window, window.index)
         batch.__dict__.update(obs=self._here(batch.obs), act=self._here(batch.act[:, 0]).long())
+        return batch
+
+    def _sequences(self, batch: Any, buffer: Any) -> Any:
+        slices, after = batch.slices.to(self.policy.acted.device), self._here(batch.obs_next)
+        if self.s.standardise:
+            self.ret_rms.update(batch.rew if batch.slices.kept is None else batch.rew[batch.slices.kept])
+            batch.__dict__["rew"] = self.ret_rms.norm(batch.rew).astype(np.float32)
+        values = following(self.model_old, slices, after)
+        chosen = (following(self.policy.model, slices, after) if self.is_double else values).argmax(1, keepdim=True)
+        shape = (-1, buffer.stretch.length)
+        reward, terminated, done = (self._here(batch.__dict__[name]).view(shape) for name in ("rew", "terminated", "done"))
+        y = n_step_targets(reward, terminated, done, values.gather(1, chosen).view(shape), self.gamma, self.n_step).flatten()
+        act, kept = self._here(batch.act[:, 0]).long(), slice(None) if slices.kept is None else slices.kept
+        batch.__dict__.update(obs=slices, act=act[kept], returns=y[kept])
         return batch
 
     def _target_q(self, buffer: Any, indices: Any) -> Tensor:
         following = seen(self._here(buffer.obs_next[indices]))
-        values: Tensor = self.policy(following, model=self.model_old).logits
+        values: Tensor = self.policy(following, model=self.model_old.module).logits
         if not self.is_double:
             return values.max(1).values
         return values.gather(1, self.policy(following).act.unsqueeze(1)).squeeze(1)

@@ -15,9 +15,10 @@ from tianshou.algorithm import PPO
 from torch import Tensor
 
 from algorithms import settings
-from algorithms.networks import Actor, Critic
-from algorithms.onpolicy import ActorPolicy, Rollouts, adam
+from algorithms.death import team_ends
+from algorithms.onpolicy import Rollouts, adam
 from algorithms.proximal import Proximal
+from algorithms.recurrent import actor_of, critic_of, joined_fields, policy_of
 from marl.replay import LaneBuffer
 from marl.team import Part
 
@@ -26,15 +27,16 @@ class IPPO(Proximal, Rollouts, PPO):
     """PPO for one part of the agents. `updates` is the number of rollouts in the run."""
 
     Settings: type = settings.IPPO
-    FIELDS = ("logp",)
+    FIELDS: tuple[str, ...] = ("logp",)
 
     def __init__(self, s: settings.IPPO, part: Part, updates: int) -> None:
         s.check()
         self.minibatches = s.minibatches
-        actor = Actor(part, s.hidden, s.activation, s.log_std)
+        actor = actor_of(part, s)
+        critic = critic_of(part, s)
         super().__init__(
-            policy=ActorPolicy(actor),
-            critic=Critic(part, s.hidden, s.activation),
+            policy=policy_of(actor),
+            critic=critic,
             optim=adam(s.lr, s.anneal, updates),
             eps_clip=s.clip,
             vf_coef=s.value,
@@ -44,15 +46,18 @@ class IPPO(Proximal, Rollouts, PPO):
             gamma=s.gamma,
             return_scaling=s.return_scaling,
         )
+        self.FIELDS += joined_fields(self.policy, value=critic)
         self._equip(s, updates)
+        self.team = part.teams
 
     def record(self, rows: Tensor, out: Any) -> dict[str, Tensor]:
-        """What the update needs from collection: log pi(a|o), [N]."""
-        return {"logp": out.dist.log_prob(out.act)}
+        """What the update needs from collection: log pi(a|o), [N]; V(o) of a critic with memory."""
+        return {"logp": out.dist.log_prob(out.act), **self._remembered(rows, out)}
 
     def _paid(self, batch: Any, buffer: LaneBuffer) -> Any:
         """Rewards [N] of the objective: `algorithms.cvar` changes them."""
-        return self._objective(batch.rew, batch.terminated | batch.truncated, buffer.alive, buffer.paid_before, buffer.rows)
+        terminated, truncated = team_ends(buffer) if self._goes_on(buffer) else (batch.terminated, batch.truncated)
+        return self._objective(batch.rew, terminated | truncated, buffer.alive, buffer.paid_before, buffer.rows)
 
     def _update_with_batch(self, batch: Any, batch_size: int | None, repeat: int) -> Any:
         self._set_bonus()

@@ -13,6 +13,7 @@ Rows [N, width], A, R, C [N]. Costs of the ticks in which an agent acts are its 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,8 @@ from torch import Tensor
 from algorithms import settings
 from algorithms.cvar import running
 from algorithms.ippo import IPPO
-from algorithms.networks import Critic
 from algorithms.onpolicy import adam
+from algorithms.recurrent import critic_of, joined_fields
 from marl.errors import UserError
 from marl.replay import LaneBuffer
 from marl.team import Part
@@ -75,7 +76,8 @@ class IPPOLagrangian(IPPO):
             what = s.cost or " + ".join(part.costs)
             raise UserError(f"algorithm.cost_limit is not given: legal is a number, the mean of {what} an episode and agent")
         self.multiplier = Multiplier(s, s.cost_limit)
-        self.cost_critic = Critic(part, s.hidden, s.activation)
+        self.cost_critic = critic_of(part, s)
+        self.FIELDS += joined_fields(self.policy, cost_value=self.cost_critic)
         self.cost_optim = self._create_optimizer(self.cost_critic, adam(s.lr, s.anneal, updates), max_grad_norm=s.gradient_norm)
 
     def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
@@ -88,6 +90,9 @@ class IPPOLagrangian(IPPO):
         rows.__dict__["adv"] = rows.adv - self.multiplier.value * self._here(advantages[kept])
         rows.__dict__["cost_returns"] = self._here(returns[kept])
         return rows
+
+    def _judges(self) -> Mapping[str, Any]:
+        return {**super()._judges(), "cost_value": self.cost_critic}
 
     def _totals(self, batch: Any, buffer: LaneBuffer, cost: Any) -> Any:
         """Costs [E] of the episodes that ended in the rollout."""

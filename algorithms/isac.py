@@ -24,13 +24,13 @@ from tianshou.data import Batch
 from torch import Tensor
 from torch.nn import functional
 
-from algorithms import settings
+from algorithms import check_goal, settings
 from algorithms.gumbel import SegmentActor, SegmentPolicy, any_of, straight_through
 from algorithms.networks import HALF_LOG_TWO_PI, Columns, Critic
 from algorithms.onpolicy import adam
 from algorithms.opinions import of_squashed
 from marl.opinion import Opinion
-from marl.team import LightPolicy, Part, seen
+from marl.team import LightPolicy, Part
 
 LOWEST, HIGHEST = -20.0, 2.0
 """Bounds of a log standard deviation, as in the paper's code."""
@@ -63,11 +63,11 @@ class SoftPolicy(SegmentPolicy, SACPolicy):
         row = torch.cat(segments, -1) if logits else squashed
         return Batch(act=row, log_prob=log_prob, state=state)
 
-    def opinion(self, rows: Tensor, temperature: float) -> Opinion:
+    def opinion(self, rows: Tensor, out: Any, temperature: float) -> Opinion:
         """Its mode, and the distribution that it explores with."""
         free = self.actor.free
         mean, log_std, *logits = self.actor(rows)[0].split([free, free, *self.actor.columns.choices], -1)
-        return of_squashed(self.map_action(self(seen(rows)).act), mean, log_std.clamp(LOWEST, HIGHEST), logits)
+        return of_squashed(self.map_action(out.act), mean, log_std.clamp(LOWEST, HIGHEST), logits)
 
 
 class ChoicePolicy(LightPolicy, DiscreteSACPolicy):
@@ -81,9 +81,8 @@ class ChoicePolicy(LightPolicy, DiscreteSACPolicy):
         """[N, 1] choices."""
         return self._action_to_numpy(act).reshape(-1, 1)
 
-    def opinion(self, rows: Tensor, temperature: float) -> Opinion:
+    def opinion(self, rows: Tensor, out: Any, temperature: float) -> Opinion:
         """Its mode, and the probabilities that it explores with."""
-        out = self(seen(rows))
         none = out.logits[:, :0]
         return of_squashed(self.map_action(out.act), none, none, [out.logits])
 
@@ -129,7 +128,8 @@ class _Lanes:
 
     def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
         """n-step targets by Tianshou, on tensors."""
-        batch = super()._preprocess_batch(batch, buffer, indices)  # type: ignore[misc]
+        window = buffer.window(batch, indices, self.n_step_return_horizon)  # type: ignore[attr-defined]
+        batch = super()._preprocess_batch(batch, window, window.index)  # type: ignore[misc]
         for name in ("obs", "act"):
             batch.__dict__[name] = self._here(batch.__dict__[name])
         if isinstance(self.alpha, Temperature):  # type: ignore[attr-defined]
@@ -185,5 +185,6 @@ class ISAC:
     def __new__(cls, s: settings.ISAC, part: Part, updates: int) -> Any:
         """A `ChoiceSAC` for one Discrete column, else a `RowSAC`."""
         s.check()
+        check_goal(s.hindsight, part.name, part.aims, part.reward)
         columns = Columns(part.group.action)
         return (ChoiceSAC if columns.count == 1 and columns.discrete else RowSAC)(s, part, updates)

@@ -9,7 +9,7 @@ With delay 1 and no noise on targets this is DDPG with two critics (Lillicrap et
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ from marl.team import LightPolicy, Part, seen
 
 class SquashedActor(nn.Module):
     """Rows [N, width] -> (actions [N, U] in (-1, 1), state)."""
+
+    eyes: ClassVar[tuple[str, ...]] = ("net",)
 
     def __init__(self, part: Part, hidden: Sequence[int], activation: str) -> None:
         super().__init__()
@@ -100,7 +102,8 @@ class ITD3(TD3):
 
     def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
         """n-step targets by Tianshou, on tensors."""
-        batch = super()._preprocess_batch(batch, buffer, indices)
+        window = buffer.window(batch, indices, self.n_step_return_horizon)
+        batch = super()._preprocess_batch(batch, window, window.index)
         batch.__dict__.update(obs=self._here(batch.obs), act=self._here(batch.act))
         return batch
 

@@ -12,7 +12,7 @@ a [n, N, U] in [-1, 1], s [N, S], y [n or 1, N]. A member that has left acts 0 a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from algorithms import settings
 from algorithms.gumbel import GumbelPolicy
 from algorithms.itd3 import NoisyPolicy, SquashedActor
 from algorithms.networks import mlp
+from algorithms.offpolicy import Light
 from algorithms.onpolicy import adam
 from marl.game import Discrete
 from marl.team import Part
@@ -39,6 +40,8 @@ class Losses(TrainingStats):
 
 class JointCritics(nn.Module):
     """States [N, S] and members' actions [n, N, U] -> values [critics, heads, N]."""
+
+    overview: ClassVar[tuple[str, ...]] = ("nets",)
 
     def __init__(self, critics: int, inputs: int, heads: int, s: settings.MADDPG) -> None:
         super().__init__()
@@ -68,11 +71,10 @@ class DeterministicPolicy(NoisyPolicy):
         return (act + noise).clamp(-1.0, 1.0)
 
 
-class MADDPG(OffPolicyAlgorithm[Any], LaggedNetworkPolyakUpdateAlgorithmMixin):
+class MADDPG(Light, OffPolicyAlgorithm[Any], LaggedNetworkPolyakUpdateAlgorithmMixin):
     """MADDPG for one part of the agents. `updates` is the number of updates in the run."""
 
     Settings: type = settings.MADDPG
-    FIELDS: tuple[str, ...] = ()
     COUNTERS = ("_iter", "_last")
     CENTRAL = True
     name, critics = "maddpg", 1
@@ -93,10 +95,6 @@ class MADDPG(OffPolicyAlgorithm[Any], LaggedNetworkPolyakUpdateAlgorithmMixin):
             self.ret_rms = RunningMeanStd()
         self._iter, self._last = 0, 0.0
 
-    def record(self, rows: Tensor, out: Any) -> dict[str, Tensor]:
-        """Nothing: the update needs only the row."""
-        return {}
-
     def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
         """Tensors; rewards and whether there is a future by head [n or 1, N]."""
         alive, single = batch.alive, self._team
@@ -114,8 +112,8 @@ class MADDPG(OffPolicyAlgorithm[Any], LaggedNetworkPolyakUpdateAlgorithmMixin):
     def _targets(self, batch: Any) -> Tensor:
         """y [heads, N]."""
         with torch.no_grad():
-            act = self.policy.target(self.actor_old, batch.obs_next.flatten(0, 1)).view_as(batch.act) * batch.alive_next.unsqueeze(2)
-            y: Tensor = batch.reward + self.s.gamma * batch.goes_on * self.critic_old(batch.state_next, act).min(0).values
+            act = self.policy.target(self.actor_old.module, batch.obs_next.flatten(0, 1)).view_as(batch.act) * batch.alive_next.unsqueeze(2)
+            y: Tensor = batch.reward + self.s.gamma * batch.goes_on * self.critic_old.module(batch.state_next, act).min(0).values
             return y
 
     def _actor_loss(self, batch: Any) -> Tensor:
@@ -141,6 +139,6 @@ class MADDPG(OffPolicyAlgorithm[Any], LaggedNetworkPolyakUpdateAlgorithmMixin):
             actor = self._actor_loss(batch)
             self._last = actor.item()
             self.policy_optim.step(actor)
-            self._update_lagged_network_weights()
+            self._polyak()
         self._iter += 1
         return Losses(actor_loss=self._last, critic_loss=critic.item())

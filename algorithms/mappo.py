@@ -4,6 +4,7 @@ L = E[min(r A, clip(r, 1 - e, 1 + e) A)] - c_v E[h(R - V(s))] + c_e E[H],  r = p
 A by GAE(lambda) (Schulman et al. 2016), normalised over the rollout's rows of members that acted. Rows of members o, a, r, A
 [n, N], states s [N, S]. Under a team reward (`marl.convention`) V is [N], and all members have its advantage;
 under individual rewards V has an output for each member. A member that has left is in no term; the team's return goes on.
+With memory, which is the actor's alone, minibatches are whole sequences.
 `critic: pooled | attention` reads the members' rows instead of s (`algorithms.attention`) and serves any number of them.
 With `normalise_values` V learns (R - m) / d for running moments m, d of R, each of which moves 2 % a rollout.
 
@@ -13,6 +14,7 @@ hidden [128, 128], relu, reward team_sum.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, cast
 
 import numpy as np
@@ -25,10 +27,12 @@ from torch.nn import functional
 
 from algorithms import settings
 from algorithms.attention import AttentionCritic, PooledCritic
-from algorithms.networks import Actor, mlp
-from algorithms.onpolicy import PIECE, ActorPolicy, Rows, adam
+from algorithms.networks import mlp
+from algorithms.onpolicy import PIECE, Rows, adam
 from algorithms.proximal import Proximal
+from algorithms.recurrent import actor_of, policy_of
 from marl.joint import TeamBuffer
+from marl.sequences import Slices, TeamSequenceBuffer
 from marl.team import Part
 
 PACE = 0.02
@@ -47,7 +51,7 @@ class MAPPO(Proximal, PPO):
         s.check()
         self.minibatches = s.minibatches
         super().__init__(
-            policy=ActorPolicy(Actor(part, s.hidden, s.activation, s.log_std)),
+            policy=policy_of(actor_of(part, s)),
             critic=_critic(s, part),
             optim=adam(s.lr, s.anneal, updates),
             eps_clip=s.clip,
@@ -58,6 +62,8 @@ class MAPPO(Proximal, PPO):
         )
         self.s, self._team, self.any_number = s, part.teams, s.critic != "state"
         self._equip(s, updates)
+        if not self.any_number:
+            self.overview = ("critic",)
         self.register_buffer("moments", torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64))  # mean, variance, rollouts
 
     def record(self, rows: Tensor, out: Any) -> dict[str, Tensor]:
@@ -113,7 +119,10 @@ class MAPPO(Proximal, PPO):
             "acted": acted,
             "state": buffer.state.reshape(alive.shape[1], -1),
         }
-        return Rows.of(**{name: self._here(field) for name, field in fields.items()})
+        rows = Rows.of(**{name: self._here(field) for name, field in fields.items()})
+        if isinstance(buffer, TeamSequenceBuffer):
+            rows.__dict__["slices"] = buffer.rollout().to(self.moments.device)
+        return rows
 
     def _paid(self, rows: Any, buffer: TeamBuffer) -> Any:
         """Rewards of the objective, [N] or [n * N]: `algorithms.cvar` changes them. A team's episode is the team's."""
@@ -131,21 +140,34 @@ class MAPPO(Proximal, PPO):
 
     def _update_with_batch(self, batch: Any, batch_size: int | None, repeat: int) -> A2CTrainingStats:
         fields = {name: field for name, field in batch.__dict__.items() if field is not None}
-        state, found = fields.pop("state"), []
+        state, slices, found = fields.pop("state"), fields.pop("slices", None), []
         self._set_bonus()
         for _ in range(repeat):
-            for rows in torch.randperm(len(state), device=state.device).chunk(self.minibatches):
-                loss, *parts = self._losses(state[rows], **{name: field[:, rows] for name, field in fields.items()})
+            for rows, own in self._minibatches(slices, len(state)):
+                loss, *parts = self._losses(state[rows], own, **{name: field[:, rows] for name, field in fields.items()})
                 self.optim.step(loss)
                 found.append([loss.item(), *(part.item() for part in parts)])
         summaries = [SequenceSummaryStats.from_sequence(list(column)) for column in zip(*found)]
         told = A2CTrainingStats(**dict(zip(("loss", "actor_loss", "vf_loss", "ent_loss"), summaries)), gradient_steps=len(found))
         return cast(A2CTrainingStats, self._tell(told))
 
-    def _losses(self, state: Tensor, **rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _minibatches(self, slices: Slices | None, count: int) -> Iterator[tuple[Tensor, Slices | None]]:
+        """(which of `count` team rows, their members' slices where these have memory, member by member)."""
+        device = self.moments.device
+        if slices is None:
+            for rows in torch.randperm(count, device=device).chunk(self.minibatches):
+                yield rows, None
+            return
+        length = slices.reset.shape[1]
+        lanes = torch.arange(len(slices.reset), device=device).view(-1, count // length)
+        for which in torch.randperm(lanes.shape[1], device=device).chunk(self.minibatches):
+            rows = which.unsqueeze(1) * length + torch.arange(length, device=device)
+            yield rows.flatten(), slices.take(lanes[:, which].flatten(), None)
+
+    def _losses(self, state: Tensor, slices: Slices | None = None, **rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(L, of the actor, of the critic, entropy) of one minibatch."""
         alive, acted, advantage = rows["alive"], rows["acted"], rows["adv"]
-        dist = self.policy.dist_fn(self.policy.actor(rows["obs"].flatten(0, 1))[0])
+        dist = self.policy.dist_fn(self.policy.actor(rows["obs"].flatten(0, 1) if slices is None else slices)[0])
         ratio = (dist.log_prob(rows["act"].flatten(0, 1)).view_as(alive) - rows["logp"]).exp()
         clipped = ratio.clamp(1.0 - self.s.clip, 1.0 + self.s.clip)
         members, heads = alive.sum().clamp_min(1.0), acted.sum().clamp_min(1.0)

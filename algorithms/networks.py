@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -140,6 +140,8 @@ class Product(torch.distributions.Distribution):
 class Actor(nn.Module):
     """Rows [N, width] -> means and logits [N, P] of a `Product`, whose log deviations [U] do not depend on the row."""
 
+    eyes: ClassVar[tuple[str, ...]] = ("net",)
+
     def __init__(self, part: Part, hidden: Sequence[int], activation: str, log_std: float) -> None:
         super().__init__()
         self.columns = Columns(part.group.action)
@@ -151,12 +153,15 @@ class Actor(nn.Module):
     def forward(self, obs: Any, state: Any = None, info: Any = None) -> tuple[Tensor, Any]:
         """(means and logits, state)."""
         rows = torch.as_tensor(obs)
-        out = self.net(rows[:, : self._observed] if self._masked else rows)
-        if self._masked:
-            free = self._sizes[0]
-            illegal = rows[:, self._observed :] < 0.5
-            out = torch.cat([out[:, :free], out[:, free:].masked_fill(illegal, ILLEGAL)], -1)
-        return out, state
+        return self.legal(self.net(rows[:, : self._observed] if self._masked else rows), rows), state
+
+    def legal(self, out: Tensor, rows: Tensor) -> Tensor:
+        """Means and logits [N, P], an illegal choice's at `ILLEGAL` by the masks of the rows [N, width]."""
+        if not self._masked:
+            return out
+        free = self._sizes[0]
+        illegal = rows[:, self._observed :] < 0.5
+        return torch.cat([out[:, :free], out[:, free:].masked_fill(illegal, ILLEGAL)], -1)
 
     def distribution(self, parameters: Tensor) -> Product:
         """The distribution that `forward`'s parameters name."""
@@ -168,6 +173,8 @@ class Actor(nn.Module):
 
 class Critic(nn.Module):
     """Rows [N, width] -> values [N, 1]; with `actions`, the further columns that follow the row in a Q-function's input."""
+
+    eyes: ClassVar[tuple[str, ...]] = ("net",)
 
     def __init__(self, part: Part, hidden: Sequence[int], activation: str, outputs: int = 1, actions: int = 0) -> None:
         super().__init__()
@@ -214,6 +221,8 @@ class MonotonicMixer(nn.Module):
     each member's best choice is the team's (Rashid et al. 2018). W_1, w_2 and v are networks of one hidden layer, b_1 is
     linear. Weights are torch's default, as in the paper's code: orthogonal ones of a hypernetwork saturate the mixture.
     """
+
+    overview: ClassVar[tuple[str, ...]] = ("first", "second", "bias", "value")
 
     def __init__(self, agents: int, state: int, embed: int, hypernet: int) -> None:
         super().__init__()

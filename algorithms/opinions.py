@@ -28,7 +28,7 @@ def of_squashed(action: F8, mean: Tensor, log_std: Tensor, logits: Sequence[Tens
     squashed = torch.tanh(mean.unsqueeze(-1) + log_std.exp().unsqueeze(-1) * nodes)
     centre = (squashed * weights).sum(-1, keepdim=True)
     variance = ((squashed - centre).square() * weights).sum(-1) / 4.0  # [-1, 1] is the whole range: a share is half as much
-    return Opinion(action, _array(variance), tuple(_array(torch.softmax(l, -1)) for l in logits))
+    return Opinion(action, _array(variance), tuple(probabilities(l) for l in logits))
 
 
 def of_values(action: F8, values: Tensor, actions: F8, table: ActionTable, temperature: float) -> Opinion:
@@ -42,6 +42,11 @@ def of_values(action: F8, values: Tensor, actions: F8, table: ActionTable, tempe
             x = share(column, actions[:, u])
             variance.append((p * (x - (p @ x)[:, None]) ** 2).sum(1))
     return Opinion(action, np.stack(variance, 1) if variance else np.zeros((len(p), 0)), tuple(chances))
+
+
+def probabilities(logits: Tensor) -> F8:
+    """softmax(logits) [N, k]."""
+    return _array(torch.softmax(logits, -1))
 
 
 def _array(x: Any) -> F8:

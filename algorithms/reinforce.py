@@ -16,8 +16,8 @@ from tianshou.algorithm import Reinforce
 from torch import Tensor
 
 from algorithms import settings
-from algorithms.networks import Actor
-from algorithms.onpolicy import ActorPolicy, Rows, adam
+from algorithms.onpolicy import adam, rows_of
+from algorithms.recurrent import actor_of, policy_of
 from marl.team import Part
 
 
@@ -31,7 +31,7 @@ class REINFORCE(Reinforce):
     def __init__(self, s: settings.Reinforce, part: Part, updates: int) -> None:
         s.check()
         super().__init__(
-            policy=ActorPolicy(Actor(part, s.hidden, s.activation, s.log_std)),
+            policy=policy_of(actor_of(part, s)),
             gamma=s.gamma,
             return_standardization=s.standardise,
             optim=adam(s.lr, s.anneal, updates),
@@ -47,5 +47,6 @@ class REINFORCE(Reinforce):
         batch = super()._preprocess_batch(batch, buffer, indices)
         kept = slice(None) if buffer.alive.all() else np.flatnonzero(buffer.alive)
         device = self.policy.actor.log_std.device
-        fields = {"obs": batch.obs, "act": batch.act, "returns": batch.returns}
-        return Rows.of(**{k: torch.from_numpy(np.ascontiguousarray(v[kept], np.float32)).to(device) for k, v in fields.items()})
+        fields = {"act": batch.act, "returns": batch.returns}
+        tensors = {k: torch.from_numpy(np.ascontiguousarray(v[kept], np.float32)).to(device) for k, v in fields.items()}
+        return rows_of(buffer, batch.obs, kept, tensors)

@@ -46,7 +46,8 @@ def measured(name: str, settings: Mapping[str, Any], episodes: int, seed: int) -
     for _ in range(game.params.horizon):  # type: ignore[attr-defined]
         act(game, TENANTS)
         game.tick()
-    tenants = game.metrics[:, : game.params.n_agents]  # type: ignore[attr-defined]
+    count: int = game.params.n_agents  # type: ignore[attr-defined]
+    tenants = game.metrics[:, :count]
     return [float(tenants[:, :, game.metric_names.index(metric)].mean()) for metric in SHOWN]
 
 

@@ -22,6 +22,7 @@ from experiments.cli import parser
 from marl.errors import UserError
 
 HEAD = ["what", "ours / plain", "lowest", "highest", "at least", "ours, a CPU second", ""]
+RATES = ["what", "a CPU second", "at least", ""]
 STARTS = ["what", "processor", "wall", "memory", "at most", ""]
 HELP, FIRST_STEP, MEMORY = 1.0, 10.0, 1.5
 """Bounds: seconds of `marl --help`, seconds of a run of one update on a warm cache, GiB of a run of 4,096 lanes x 128 ticks.
@@ -49,9 +50,20 @@ def ratios(quick: bool) -> list[Callable[[], Any]]:
     rules, learning = references("rules"), references("learning")
     lanes = [8, 64] if quick else list(learning.COLLECT)
     by_lanes = [(kind, n) for kind in (learning.collection, learning.training, learning.updating) for n in lanes]
+    spread = references("spread")
+    lanes_rows = [lambda kind=kind, n=n: kind(n) for kind, n in by_lanes]
     allocation = references("allocation")
-    games = [rules.rules, rules.view, rules.threads, *(lambda n=n: allocation.cluster(n) for n in allocation.SIZES)]
-    return [*games, *(lambda kind=kind, n=n: kind(n) for kind, n in by_lanes)]
+    clusters = [lambda n=n: allocation.cluster(n) for n in allocation.SIZES]
+    return [rules.rules, rules.view, rules.threads, *clusters, *lanes_rows, spread.mappo, spread.qmix]
+
+
+def rates() -> list[list[str]]:
+    """Rows of the classic games alone."""
+    classic, rows = references("classic"), []
+    for name in classic.BOUNDS:
+        r = classic.raw(name)
+        rows.append([r.name, f"{r.rate:,.0f} {r.unit}", f"{r.at_least:,.0f}", verdict(r.holds)])
+    return rows
 
 
 def measured(program: str, arguments: Sequence[str]) -> tuple[float, float, float]:
@@ -110,10 +122,13 @@ def main(arguments: Sequence[str]) -> int:
         rows.append([r.name, f"{r.median:.2f}", f"{r.low:.2f}", f"{r.high:.2f}", f"{r.at_least:g}", rate, verdict(r.holds)])
         print(f"{r.name}: {r.median:.2f}", file=sys.stderr, flush=True)
     load = os.getloadavg()[0]
+    raw = rates()
     print(tables.table(HEAD, rows))
+    print("\n" + tables.table(RATES, raw))
     if began:
         print("\n" + tables.table(STARTS, began))
-    short = [row[0] for row in [*rows, *began] if row[-1] != "holds"]
-    print(f"\n{len(rows) + len(began) - len(short)} of {len(rows) + len(began)} hold" + (f"; short: {', '.join(short)}" if short else ""))
+    every = [*rows, *raw, *began]
+    short = [row[0] for row in every if row[-1] != "holds"]
+    print(f"\n{len(every) - len(short)} of {len(every)} hold" + (f"; short: {', '.join(short)}" if short else ""))
     print(f"{os.cpu_count()} cores, load {load:.1f}: the two-thread row and the rates mean something on an idle machine only")
     return 0

@@ -102,11 +102,13 @@ def run_of(setup: Setup, folder: RunFolder, trackers: Sequence[Tracker] = (), wa
 
 
 def device(name: str) -> str:
-    """A torch device that is there. Raises UserError."""
+    """A torch device that is there and holds numbers. Raises UserError."""
     import torch
 
     try:
-        torch.empty(0, device=name)
+        torch.zeros(1, device=name).cpu()
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device = {name!r}: {str(error).splitlines()[0]}") from error
+        said = str(error).splitlines()[0]
+        reason = "there is no such kind" if "Expected one of" in said else said
+        raise UserError(f"device = {name!r}: legal are cpu, and cuda, cuda:N or mps where torch finds them ({reason})") from error
     return name

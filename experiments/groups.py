@@ -69,10 +69,18 @@ def settings_schema(name: str, settings: type) -> type:
     return make_dataclass(f"{name}_algorithm", [("name", str, field(default=name)), *copied])
 
 
+_stored: list[Any] = []
+"""What is in Hydra's store: making the schemas again takes longer than composing a configuration."""
+
+
 def register() -> None:
     """Put every schema into Hydra's store. Called again after modules have registered games and algorithms."""
     from hydra.core.config_store import ConfigStore
 
+    now = [(name, id(game)) for name, game in GAMES.items()] + [*ALGORITHMS.items(), *CURRICULA.items(), *TRACKERS.items()]
+    if now == _stored:
+        return
+    _stored[:] = now
     store = ConfigStore.instance()
     store.store(name="schema", node=TrainConfig)
     for game in GAMES.values():

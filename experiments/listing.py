@@ -105,6 +105,11 @@ def chosen(overrides: Sequence[str]) -> str:
     """What the overrides choose, in detail. Raises UserError."""
     groups = [line.partition("=")[0].partition(".")[0] for line in overrides]
     if not set(groups) <= {"env", "algorithm"}:
+        meant = [
+            f"{key}={w}" for w in overrides for key, names in (("env", envs.GAMES), ("algorithm", algorithms.ALGORITHMS)) if w in names
+        ]
+        if meant:
+            raise UserError(f"marl list {' '.join(overrides)}: write marl list {' '.join(meant)}")
         raise UserError(f"marl list {' '.join(overrides)}: legal are env=NAME, env.*, algorithm=NAME")
     setup = resolve(composed(overrides))
     text = []

@@ -12,7 +12,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from experiments.published import LEARNED, Row
+from experiments.published import SESSIONS, Row
 from experiments.seed_run import work, worker
 from marl.errors import UserError
 
@@ -122,7 +122,7 @@ def _progress(seat: Seat, say: Callable[[str], None], steps: int, total: int, va
     line = LINES * steps // total
     if line > seat.line:
         speed = (steps - seat.first) / max(now - seat.began, 1e-9)
-        learned = seat.row.kind == LEARNED
+        learned = seat.row.kind != SESSIONS
         said = [f"{min(1.0, steps / total):4.0%} of {total:,} {'steps' if learned else 'sessions'}"]
         said += [f"{speed:,.0f} env steps/s"] if learned and speed else []
         said += [] if value is None else [f"{seat.row.measure} {value:.4g}"]

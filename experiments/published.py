@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from marl.convention import REWARDS, TIME_LIMITS
 from marl.errors import UserError
@@ -20,10 +20,12 @@ from marl.errors import UserError
 if TYPE_CHECKING:
     from experiments.compose import Setup
 
+T = TypeVar("T")
 ROWS = Path(__file__).with_name("rows")
-LEARNED, SESSIONS = "learned", "sessions"
-KINDS = (LEARNED, SESSIONS)
-"""`learned`: a run of `marl train` a seed. `sessions`: tabular Q-learners, many sessions a seed (`experiments.sessions`)."""
+LEARNED, SESSIONS, RACE = "learned", "sessions", "race"
+KINDS = (LEARNED, SESSIONS, RACE)
+"""`learned`: a run of `marl train` a seed. `sessions`: tabular Q-learners, many sessions a seed (`experiments.sessions`).
+`race`: a run that ends once `lasting` evaluations in a row are as `passes` asks; what counts are its steps (`experiments.races`)."""
 MEAN, SEEDS = "mean", "seeds"
 RETURNS = ("return_sum", "return_mean")
 """Measures beside the game's own metrics: the sum and the mean over agents of their returns."""
@@ -97,6 +99,7 @@ class Row:
     seeds: int = 5
     episodes: int = 1024
     checkpoint: str = "last"
+    lasting: int = 1
 
     def overrides(self, seed: int, run_dir: Path) -> list[str]:
         """`key=value` lines of the run with that seed."""
@@ -122,7 +125,7 @@ class Row:
 
     def check(self) -> None:
         """Compose what the row describes, and refuse in one line what cannot be run. Raises UserError."""
-        if self.kind == LEARNED:
+        if self.kind != SESSIONS:
             self.setup(0, Path(self.name))
         else:
             from experiments.sessions import parts
@@ -139,7 +142,7 @@ class Row:
     @property
     def conventions(self) -> str:
         """What a learner is paid, and what the time limit means, in words."""
-        return f"reward {self.reward}" + (f", time limit {self.time_limit}" if self.kind == LEARNED else "")
+        return f"reward {self.reward}" + ("" if self.kind == SESSIONS else f", time limit {self.time_limit}")
 
     @property
     def fingerprint(self) -> str:
@@ -148,7 +151,7 @@ class Row:
         return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:12]
 
 
-NUMBERS = ("kind", "task", "algorithm", "run", "reward", "time_limit", "measure", "steps", "episodes", "checkpoint")
+NUMBERS = ("kind", "task", "algorithm", "run", "reward", "time_limit", "measure", "steps", "episodes", "checkpoint", "lasting")
 
 
 def _chosen(group: str, values: Mapping[str, Any]) -> list[str]:
@@ -170,18 +173,26 @@ def load(folder: Path = ROWS) -> dict[str, Row]:
 
 def read(path: Path) -> Iterator[Row]:
     """The rows of a file. Raises UserError."""
+    found = document(path)
+    if set(found) != {"common", "rows"} or not all(isinstance(x, dict) for x in found.values()):
+        raise UserError(f"{path}: two tables are expected, common and rows")
+    for name, own in found["rows"].items():
+        if not isinstance(own, dict):
+            raise UserError(f"{path}: row {name} = {own!r}: a table of keys is expected")
+        yield make({"name": name, **merged(found["common"], own)}, f"{path.name}: row {name}")
+
+
+def document(path: Path) -> dict[str, Any]:
+    """A YAML table; a number like 7e-4 is one. Raises UserError."""
     from omegaconf import OmegaConf
 
     try:
         found: Any = OmegaConf.to_container(OmegaConf.load(path))
     except Exception as error:
         raise UserError(f"{path}: {' '.join(str(error).split())}") from error
-    if not isinstance(found, dict) or set(found) != {"common", "rows"} or not all(isinstance(x, dict) for x in found.values()):
-        raise UserError(f"{path}: two tables are expected, common and rows")
-    for name, own in found["rows"].items():
-        if not isinstance(own, dict):
-            raise UserError(f"{path}: row {name} = {own!r}: a table of keys is expected")
-        yield make({"name": name, **merged(found["common"], own)}, f"{path.name}: row {name}")
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: a table of keys is expected")
+    return found
 
 
 def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,13 +209,13 @@ def make(values: Mapping[str, Any], where: str) -> Row:
     content = dict(values)
     for name, part in (("published", Published), ("passes", Rule)):
         if isinstance(content.get(name), Mapping):
-            content[name] = _built(part, content[name], f"{where}: {name}")
-    row: Row = _built(Row, content, where)
-    _check(row, where)
-    return row
+            content[name] = built(part, content[name], f"{where}: {name}")
+    row: Row = built(Row, content, where)
+    return checked(row, where)
 
 
-def _built(cls: type, values: Mapping[str, Any], where: str) -> Any:
+def built(cls: type, values: Mapping[str, Any], where: str) -> Any:
+    """An instance of a dataclass of plain values, its keys and their types checked. Raises UserError with `where` in front."""
     legal = {f.name: f for f in fields(cls)}
     for key in values:
         if key not in legal:
@@ -233,7 +244,8 @@ def _fits(kind: str, value: Any) -> bool:
     return isinstance(value, TYPES[kind][0]) and (kind == "bool" or not isinstance(value, bool))
 
 
-def _check(row: Row, where: str) -> None:
+def checked(row: Row, where: str) -> Row:
+    """The row, if its values are legal. Raises UserError with `where` in front."""
     for key, value, legal in (
         ("reward", row.reward, REWARDS),
         ("time_limit", row.time_limit, TIME_LIMITS),
@@ -247,6 +259,7 @@ def _check(row: Row, where: str) -> None:
         ("steps", row.steps, 1, 10**12),
         ("seeds", row.seeds, 1, 1000),
         ("episodes", row.episodes, 2, 10**6),
+        ("lasting", row.lasting, 1, 1000),
         ("minutes", row.minutes, 0, 10**6),
         ("passes.share", row.passes.share, 1e-9, 1),
         ("passes.at_most", row.passes.at_most, row.passes.at_least, inf),
@@ -258,10 +271,11 @@ def _check(row: Row, where: str) -> None:
     for key in ("task", "algorithm"):
         if "name" not in getattr(row, key):
             raise UserError(f"{where}: {key}.name is not given")
+    return row
 
 
-def chosen(names: Sequence[str], rows: Mapping[str, Row]) -> list[Row]:
-    """Rows by name. Raises UserError naming the closest one."""
+def chosen(names: Sequence[str], rows: Mapping[str, T]) -> list[T]:
+    """Rows, or races, by name. Raises UserError naming the closest one."""
     from experiments.refusals import unknown
 
     for name in names:

@@ -10,27 +10,30 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import run_folder
+from experiments import published, races, run_folder
 from experiments.published import ROWS, SESSIONS, Row
+from experiments.races import OURS, THEIRS, Comparison, Race, mean_of, steps_of
 from experiments.tables import number
-from experiments.verdict import Verdict, clock, content, published
+from experiments.verdict import Verdict, clock, content
+from experiments.verdict import published as value_of
 from marl.errors import UserError
 
 RESULTS = ROWS / "results"
+RACED = "races"
 PAGE = Path(__file__).parents[1] / "docs" / "reproduction.md"
 
 
-def record(v: Verdict, folder: Path = RESULTS) -> Path:
+def record(v: Verdict) -> Path:
     """Keep a verdict. Raises UserError where seeds are missing that the row asks for."""
     if len(v.seeds) < v.row.seeds:
         raise UserError(f"{v.row.name}: {len(v.seeds)} seeds have a result, {v.row.seeds} are needed to record it")
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{v.row.name}.json"
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / f"{v.row.name}.json"
     run_folder.write(path, json.dumps(content(v), indent=1) + "\n")
     return path
 
 
-def results(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
+def results(folder: Path) -> dict[str, dict[str, Any]]:
     """What is recorded, by row. Raises UserError for a file that is none."""
     found = {}
     for path in sorted(folder.glob("*.json")):
@@ -41,12 +44,27 @@ def results(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
     return found
 
 
-def write_page(rows: Mapping[str, Row], found: Mapping[str, Mapping[str, Any]], path: Path = PAGE) -> Path:
-    """Make the page again. Raises UserError outside a checkout."""
-    if not path.parent.is_dir():
-        raise UserError(f"{path.parent} is not there: the page lives in a checkout")
-    run_folder.write(path, page(list(rows.values()), found))
+def record_race(c: Comparison) -> Path:
+    """Keep a comparison. Raises UserError where seeds are missing that the race asks for."""
+    if min(len(c.ours), len(c.theirs)) < c.race.seeds:
+        raise UserError(f"{c.race.name}: {len(c.ours)} and {len(c.theirs)} seeds have a result, {c.race.seeds} are needed to record it")
+    (RESULTS / RACED).mkdir(parents=True, exist_ok=True)
+    path = RESULTS / RACED / f"{c.race.name}.json"
+    run_folder.write(path, json.dumps(races.content(c), indent=1) + "\n")
     return path
+
+
+def write_page() -> Path:
+    """Make the page again from what is declared and recorded. Raises UserError outside a checkout."""
+    if not PAGE.parent.is_dir():
+        raise UserError(f"{PAGE.parent} is not there: the page lives in a checkout")
+    run_folder.write(PAGE, whole_page())
+    return PAGE
+
+
+def whole_page() -> str:
+    """The page of what is declared and recorded here."""
+    return page(list(published.load().values()), results(RESULTS)) + races_page(list(races.load_races().values()), results(RESULTS / RACED))
 
 
 INTRODUCTION = """# Published results, rerun
@@ -65,15 +83,12 @@ def page(rows: Sequence[Row], found: Mapping[str, Mapping[str, Any]]) -> str:
     head = ["row", "published", "ours, mean [95 %]", "asked", "verdict", "seeds", "steps a seed", "CPU"]
     lines = [_cells(row, found.get(row.name)) for row in rows]
     details = [_details(row, found[row.name]) for row in rows if row.name in found]
-    never = [row for row in rows if row.name not in found]
-    text = [INTRODUCTION, _markdown(head, lines), "\n## Rows that were run\n", *details]
-    if never:
-        text += ["\n## Rows that were not run\n", *(f"- `{row.name}`: {_recipe(row)}" for row in never)]
+    text = [INTRODUCTION, _markdown(head, lines), *(["\n## Rows that were run\n", *details] if details else [])]
     return "\n".join(text) + "\n"
 
 
 def _cells(row: Row, kept: Mapping[str, Any] | None) -> list[str]:
-    asked = [f"`{row.name}`", published(row)]
+    asked = [f"`{row.name}`", value_of(row)]
     if kept is None:
         return [*asked, "not run", row.passes.words(), "not run", "", f"{row.steps:,}", ""]
     said = ("PASS" if kept["passed"] else "**FAIL**") + ("" if kept["fingerprint"] == row.fingerprint else ", the recipe has changed since")
@@ -112,3 +127,36 @@ def _recipe(row: Row) -> str:
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *rows])
+
+
+RACES_INTRODUCTION = """
+## Sample efficiency
+
+Environment steps until a goal is reached, ours tuned, theirs as published: `marl reproduce --efficiency --all`. Means count a seed
+that never gets there (censored) with the cap, so that a censored seed of theirs makes the ratio a lower bound. The interval is a
+bootstrap over the seeds of both sides; a race passes where all of it is at least what is asked.
+"""
+
+
+def races_page(contests: Sequence[Race], found: Mapping[str, Mapping[str, Any]]) -> str:
+    """The part of the page about races."""
+    head = ["race", "goal", "ours, mean steps", "theirs", "theirs / ours [95 %]", "asked", "verdict", "CPU"]
+    text = [RACES_INTRODUCTION, _markdown(head, [_race_cells(race, found.get(race.name)) for race in contests]), ""]
+    for race in contests:
+        text.append(f"### `{race.name}`: {race.title}\n\nMeasured: {race.measure}, {race.scale}. {race.note}")
+        if race.name in found:
+            text += [f"{side.capitalize()}: {steps_of(found[race.name][side])}." for side in (OURS, THEIRS)]
+        text.append("")
+    return "\n".join(text)
+
+
+def _race_cells(race: Race, kept: Mapping[str, Any] | None) -> list[str]:
+    goal = f"{race.measure} {race.goal.words().removeprefix('mean ')}"
+    if kept is None:
+        return [f"`{race.name}`", goal, "not run", "not run", "", f">= {race.ratio:g}", "not run", ""]
+    low = "none" if kept["ratio"] is None else "{} [{}, {}]".format(*map(number, kept["ratio"]))
+    said = "PASS" if kept["passed"] else "**FAIL**"
+    if kept["fingerprints"] != [race.row(side).fingerprint for side in (OURS, THEIRS)]:
+        said += ", the recipe has changed since"
+    sides = [mean_of(mean, kept[side]) for mean, side in zip(kept["means"], (OURS, THEIRS))]
+    return [f"`{race.name}`", goal, *sides, low, f">= {race.ratio:g}", said, clock(kept["cpu"])]

@@ -12,14 +12,14 @@ from experiments.extras import LAUNCHERS, missing
 from experiments.schema import EXAMPLES, WANTED, legal, limits_of
 from marl.errors import UserError
 
-CHOSEN = re.compile(r"Could not (?:find|load) '(?P<group>.+)/(?P<choice>[^/']+)'")
+CHOSEN = re.compile(r"Could not (?:find|load) '(?P<group>.+)/(?P<choice>[^/']*)'")
 VALUE = re.compile(r"Value '(?P<value>.*)' of type '\w+' could not be converted")
 
 
 def closest(name: str, names: Sequence[str]) -> str:
-    """` (closest: x)` where one of `names` resembles `name`, else nothing."""
-    found = difflib.get_close_matches(name, names, n=1)
-    return f" (closest: {found[0]})" if found else ""
+    """` (closest: x)` where one of `names` resembles `name` in any case, else nothing."""
+    found = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=1)
+    return f" (closest: {next(n for n in names if n.lower() == found[0])})" if found else ""
 
 
 def unknown(what: str, name: str, names: Sequence[str]) -> UserError:
@@ -65,11 +65,21 @@ def _choice(message: str) -> UserError | None:
     return unknown(f"{group} = {choice!r}: no such choice", choice, available)
 
 
+def _inside(run: Any, key: str) -> str:
+    """The same key of the run's env or algorithm, where it was meant: `algorithm.lr` for `lr`; nothing where there is none."""
+    groups = [] if "." in key else [group for group in ("algorithm", "env") if group in run and key in run[group]]
+    return " or ".join(f"{group}.{key}" for group in groups)
+
+
 def _key(error: Any) -> UserError:
     """A key that does not exist, is not given, or has a value of the wrong type."""
     key, owner = str(error.full_key), error.object_type
     said, value = str(error).splitlines()[0], VALUE.search(error.msg or "")
     given = f"{key} = {value['value']!r}" if value else f"{key} = null" if "is not Optional" in said else f"{key}: {said}"
+    if "is not a ListConfig" in said:
+        given = f"{key} is no list"
+    if "is not a subclass of" in said:
+        given = f"{key} has keys of its own"
     if not is_dataclass(owner):
         whole = EXAMPLES[dict[str, Any]] if get_origin(error.ref_type) is dict else None
         inner = [whole] if whole else [WANTED[a] for a in get_args(error.ref_type) if a in WANTED]
@@ -77,6 +87,8 @@ def _key(error: Any) -> UserError:
     name = key.rpartition(".")[2]
     declared = {f.name: f for f in fields(owner)}
     if name not in declared:
-        return unknown(f"{key}: no such key", name, list(declared))
+        inside = _inside(error.parent_node, key)
+        found = [n for n in declared if n != "name"]
+        return UserError(f"{key}: no such key, legal is {inside}") if inside else unknown(f"{key}: no such key", name, found)
     wanted = legal(get_type_hints(owner)[name], limits_of(declared[name]))
     return UserError(f"{key} is not given: legal is {wanted}" if "Missing mandatory" in said else f"{given}: legal is {wanted}")

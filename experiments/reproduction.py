@@ -10,10 +10,12 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from experiments import curves, processes, published, recorded, run_folder
+from experiments import curves, processes, published, races, recorded, run_folder
 from experiments.cli import load_modules, parser
-from experiments.published import Row
+from experiments.published import Row, chosen
+from experiments.races import OURS, THEIRS, Comparison, Race
 from experiments.seed_run import differences, outcome_of
 from experiments.tables import table
 from experiments.verdict import Verdict, clock, content, show, verdict
@@ -28,7 +30,7 @@ def reproduce(
 ) -> Verdict:
     """Run what is missing of a row's seeds (a number of them, or their list; by default the row's own) and judge it. Raises UserError."""
     load_modules(modules)
-    wanted = published.chosen([row], published.load())[0] if isinstance(row, str) else row
+    wanted = chosen([row], published.load())[0] if isinstance(row, str) else row
     return reproduce_all([wanted], seeds, jobs, Path(root), modules)[0]
 
 
@@ -36,26 +38,48 @@ def reproduce_all(
     rows: Sequence[Row], seeds: int | Sequence[int] | None = None, jobs: int = 2, root: Path = ROOT, modules: Sequence[str] = ()
 ) -> list[Verdict]:
     """`reproduce` for several rows, whose seeds share the `jobs` processes. Raises UserError before anything runs."""
+    failed = finish(rows, seeds, jobs, root, modules)
+    return [_judged(row, _seeds(row, seeds), root, failed[row.name]) for row in rows]
+
+
+def race_all(
+    wanted: Sequence[Race], seeds: int | Sequence[int] | None = None, jobs: int = 2, root: Path = ROOT, modules: Sequence[str] = ()
+) -> list[Comparison]:
+    """Run what is missing of both sides of races, and compare them. Raises UserError before anything runs."""
+    sides = [(race.row(OURS), race.row(THEIRS)) for race in wanted]
+    failed = finish([row for pair in sides for row in pair], seeds, jobs, root, modules)
+    found = []
+    for race, pair in zip(wanted, sides):
+        outcomes = [[o for seed in _seeds(row, seeds) if (o := outcome_of(row, seed, root)) is not None] for row in pair]
+        lost = [f"{row.name} seed {seed} has no result ({why})" for row in pair for seed, why in failed[row.name].items()]
+        found.append(races.compare(race, outcomes[0], outcomes[1], lost))
+        run_folder.write(root / f"{race.name}-race.json", json.dumps(races.content(found[-1]), indent=1) + "\n")
+    return found
+
+
+def finish(
+    rows: Sequence[Row], seeds: int | Sequence[int] | None, jobs: int, root: Path, modules: Sequence[str]
+) -> dict[str, dict[int, str]]:
+    """Run every seed that has no outcome yet; returns by row which failed, and why. Raises UserError before anything runs."""
     if jobs < 0:
         raise UserError(f"jobs = {jobs} processes: legal are whole numbers from 0, which runs all here, one after another")
-    tasks = [(row, seed) for row in rows for seed in _seeds(row, seeds)]
     for row in rows:
         row.check()
+    tasks = [(row, seed) for row in rows for seed in _seeds(row, seeds)]
     for row, seed in tasks:
         changed = differences(row, seed, root)
         if changed:
             folder = root / row.name / f"seed-{seed}"
             raise UserError(f"{folder} was made with {'; '.join(changed)}: move it away, or name another --dir")
     missing = [(row, seed) for row, seed in tasks if outcome_of(row, seed, root) is None]
-    say = processes.teller(root / PROGRESS)
-    failed = processes.run_all(missing, root, jobs, modules, say)
-    return [_judged(row, _seeds(row, seeds), root, {s: why for (name, s), why in failed.items() if name == row.name}) for row in rows]
+    lost = processes.run_all(missing, root, jobs, modules, processes.teller(root / PROGRESS))
+    return {row.name: {seed: why for (name, seed), why in lost.items() if name == row.name} for row in rows}
 
 
 def _seeds(row: Row, given: int | Sequence[int] | None) -> list[int]:
     if given is None:
         given = row.seeds
-    seeds = list(range(given)) if isinstance(given, int) else list(dict.fromkeys(given))
+    seeds = list(range(given)) if isinstance(given, int) else sorted(set(given))
     if not seeds or min(seeds) < 0:
         raise UserError(f"seeds = {given}: a number of seeds from 1 or a list of seeds from 0 is expected")
     return seeds
@@ -71,13 +95,16 @@ def _judged(row: Row, seeds: Sequence[int], root: Path, failed: dict[int, str]) 
     return made
 
 
-def listing(rows: Sequence[Row]) -> str:
+def listing(rows: Sequence[Row], contests: Sequence[Race]) -> str:
     """What there is to reproduce."""
     from experiments.verdict import published as value
 
     head = ["row", "published", "passes", "reward", "steps a seed", "seeds", "CPU a seed", "where"]
     lines = [[r.name, value(r), r.passes.words(), r.reward, r.steps, r.seeds, clock(60 * r.minutes), r.published.where] for r in rows]
-    return table(head, lines)
+    raced = [
+        [r.name, f"{r.measure} {r.goal.words().removeprefix('mean ')}", f"theirs >= {r.ratio:g} x ours", r.seeds, r.title] for r in contests
+    ]
+    return f"{table(head, lines)}\n\n{table(['race (--efficiency)', 'goal', 'passes', 'seeds', ''], raced)}"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -90,28 +117,46 @@ def main(arguments: Sequence[str]) -> int:
     options.add_argument(
         "--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes at a time (2, or 1 on one core); 0: none but this one"
     )
+    options.add_argument("--efficiency", action="store_true", help="ROW names races: steps to a goal, tuned against a published setting")
     options.add_argument("--record", action="store_true", help="keep the verdicts in experiments/rows/results and make the page again")
     options.add_argument("--report", action="store_true", help="make docs/reproduction.md again from what is recorded, and stop")
     options.add_argument("--dir", type=Path, default=ROOT, help=f"where runs and verdicts go ({ROOT})")
     given = options.parse_args(list(arguments))
     load_modules(given.module)
-    rows = published.load()
+    rows, contests = published.load(), races.load_races()
     if given.list:
-        print(listing(list(rows.values())))
+        print(listing(list(rows.values()), list(contests.values())))
         return 0
     if given.report:
-        print(recorded.write_page(rows, recorded.results()))
+        print(recorded.write_page())
         return 0
     if given.all == bool(given.rows):
         raise UserError("marl reproduce: rows are expected, or --all; --list shows them")
-    wanted = list(rows.values()) if given.all else published.chosen(given.rows, rows)
-    verdicts = reproduce_all(wanted, None if given.seeds is None else _seed_list(given.seeds), given.jobs, given.dir, given.module)
-    print(show(verdicts))
+    known = contests if given.efficiency else rows
+    names = list(known) if given.all else given.rows
+    how = None if given.seeds is None else _seed_list(given.seeds), given.jobs, given.dir, given.module
+    passed = _race(chosen(names, contests), how, given.record) if given.efficiency else _rerun(chosen(names, rows), how, given.record)
     if given.record:
-        for v in verdicts:
-            recorded.record(v)
-        recorded.write_page(rows, recorded.results())
-    return 0 if all(v.passed for v in verdicts) else 1
+        recorded.write_page()
+    return 0 if passed else 1
+
+
+def _rerun(rows: Sequence[Row], how: Any, record: bool) -> bool:
+    """Rerun rows and show them; whether all pass."""
+    verdicts = reproduce_all(rows, *how)
+    print(show(verdicts))
+    for v in verdicts if record else ():
+        recorded.record(v)
+    return all(v.passed for v in verdicts)
+
+
+def _race(wanted: Sequence[Race], how: Any, record: bool) -> bool:
+    """Run races and show them; whether all pass."""
+    found = race_all(wanted, *how)
+    print(races.show(found))
+    for c in found if record else ():
+        recorded.record_race(c)
+    return all(c.passed for c in found)
 
 
 def _seed_list(text: str) -> int | list[int]:

@@ -94,7 +94,7 @@ def main(arguments: Sequence[str]) -> int:
     options.epilog = "examples: marl resume runs/mine; marl resume runs/mine total_steps=2_000_000 early_stopping.patience=0"
     options.add_argument("run", metavar="RUN", help="run folder: what marl train printed, or was given as run_dir")
     options.add_argument(
-        "overrides", nargs="*", metavar="key=value", help=f"what may change: {', '.join(CHANGEABLE)}; a total may only grow"
+        "overrides", nargs="*", default=[], metavar="key=value", help=f"what may change: {', '.join(CHANGEABLE)}; a total may only grow"
     )
     given = options.parse_intermixed_args(list(arguments))
     load_modules(given.module)

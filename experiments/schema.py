@@ -110,6 +110,8 @@ def legal(hint: Any, limits: Limits) -> str:
     kind, nullable = plain(hint), " or null" if NoneType in get_args(hint) else ""
     if limits.options:
         return ("one of " if kind is str else "a list of ") + ", ".join(limits.options) + nullable
+    if is_dataclass(kind):
+        return "a value for " + " or ".join(f.name for f in fields(kind))
     words = WANTED.get(kind) or EXAMPLES.get(kind, str(kind))
     if kind in (int, float):
         low, high = (f"{bound:.0f}" if kind is int and abs(bound) < inf else f"{bound:g}" for bound in (limits.low, limits.high))

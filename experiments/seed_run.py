@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments import run_folder
-from experiments.published import LEARNED, RETURNS, SESSIONS, Row
+from experiments.published import LEARNED, RACE, RETURNS, SESSIONS, Row
 from experiments.run_folder import RunFolder
+from marl.disk import claim
 
 if TYPE_CHECKING:
     from experiments.compose import Setup
@@ -65,7 +66,11 @@ def folder_of(row: Row, seed: int, root: Path) -> RunFolder:
 def judged(row: Row) -> dict[str, Any]:
     """What is measured, as an outcome states it. Sessions have no config.yaml that says how they were made."""
     asked: dict[str, Any] = {"measure": row.measure, "episodes": row.episodes, "checkpoint": row.checkpoint}
-    return asked if row.kind == LEARNED else {**asked, "recipe": row.fingerprint}
+    if row.kind == SESSIONS:
+        asked["recipe"] = row.fingerprint
+    if row.kind == RACE:
+        asked |= {"at_least": row.passes.at_least, "at_most": row.passes.at_most, "lasting": row.lasting}
+    return asked
 
 
 def outcome_of(row: Row, seed: int, root: Path) -> Outcome | None:
@@ -103,13 +108,7 @@ def learn(row: Row, seed: int, root: Path, tell: Callable[[int, int, float | Non
     """Run the seed, or finish it, and judge it. `tell(steps, total, value)` hears how far it is. Raises UserError."""
     from experiments.training import execute
 
-    folder = folder_of(row, seed, root)
-    setup = row.setup(seed, folder.path)
-    there = folder.config.exists()
-    if not there:
-        if folder.manifest.exists():
-            run_folder.discard(folder)  # killed between its first two files
-        run_folder.create(folder.path, setup.config)
+    setup, folder, there = begun(row, seed, root)
     usage = Usage(folder.path)
 
     def told(progress: Progress) -> None:
@@ -120,6 +119,20 @@ def learn(row: Row, seed: int, root: Path, tell: Callable[[int, int, float | Non
     outcome = judge(row, seed, setup, folder, usage)
     run_folder.write(folder.path / OUTCOME, json.dumps(asdict(outcome)) + "\n")
     return outcome
+
+
+def begun(row: Row, seed: int, root: Path) -> tuple[Setup, RunFolder, bool]:
+    """(run, its folder, whether it is there already), the folder made where it is not."""
+    folder = folder_of(row, seed, root)
+    setup = row.setup(seed, folder.path)
+    there = folder.config.exists()
+    if there:
+        os.close(claim(folder.path))  # refused while another command runs this seed
+    else:
+        if folder.manifest.exists():
+            run_folder.discard(folder)  # killed between its first two files
+        run_folder.create(folder.path, setup.config)
+    return setup, folder, there
 
 
 class Usage:
@@ -147,7 +160,6 @@ def judge(row: Row, seed: int, setup: Setup, folder: RunFolder, usage: Usage) ->
     import numpy as np
 
     from experiments.build import run_of
-    from marl.track import read_metrics
 
     run = run_of(setup, folder)
     found = {}
@@ -158,15 +170,24 @@ def judge(row: Row, seed: int, setup: Setup, folder: RunFolder, usage: Usage) ->
     own, steps = found[row.checkpoint]
     distinct, counts = np.unique(own.round(6), return_counts=True)
     few = {format(v, "g"): int(n) for v, n in zip(distinct, counts)} if len(distinct) <= DISTINCT else {}
-    rows = [(row_["step"], measured(row, row_)) for row_ in read_metrics(folder.metrics)]
-    curve = [[int(step), value] for step, value in rows if value is not None]
     git = folder.read_manifest()["git"]
     spent = usage.total()
     return Outcome(
         row.name, seed, [float(own.mean())], float(own.std(ddof=1)), float(found["best"][0].mean()), few,
-        [round(float(x), 6) for x in found["best"][0]], curve, steps, judged(row), spent["wall"], spent["cpu"],
+        [round(float(x), 6) for x in found["best"][0]], curve(row, folder), steps, judged(row), spent["wall"], spent["cpu"],
         None if git is None else git["commit"],
     )  # fmt: skip
+
+
+def curve(row: Row, folder: RunFolder) -> list[list[float]]:
+    """[step, value] of the evaluations of a run, as far as it has come."""
+    from marl.track import MetricsLog, read_metrics
+
+    if not folder.metrics.exists():
+        return []
+    MetricsLog(folder.metrics).close()  # removes half a row that a killed process left
+    found = [(line["step"], measured(row, line)) for line in read_metrics(folder.metrics)]
+    return [[int(step), value] for step, value in found if value is not None]
 
 
 def fresh(run: Run, setup: Setup, episodes: int) -> Evaluation:
@@ -232,7 +253,7 @@ def work(row: Row, seed: int, root: Path, modules: list[str], pipe: Any) -> None
         pipe.send(("done", ""))
 
 
-WORKERS = {LEARNED: "experiments.seed_run:learn", SESSIONS: "experiments.sessions:learn"}
+WORKERS = {LEARNED: "experiments.seed_run:learn", SESSIONS: "experiments.sessions:learn", RACE: "experiments.races:run"}
 """Kind of a row -> what a seed of it does."""
 
 

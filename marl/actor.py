@@ -14,11 +14,16 @@ from marl import spaces
 from marl.copies import Copies
 from marl.errors import UserError
 from marl.game import Discrete
-from marl.team import Part, seen
+from marl.recall import Recall
+from marl.team import Part
 
 
 class Actor:
-    """Policies at their mode. `act` takes what the environment showed and gives what it takes."""
+    """Policies at their mode. `act` takes what the environment showed and gives what it takes.
+
+    Policies with memory remember what `act` was shown, each agent of each copy for itself, until `reset`: call it when
+    an episode begins. They count a call as a tick. Policies without memory need no `reset`.
+    """
 
     def __init__(self, copies: Copies, plan: Mapping[str, Part], policies: Mapping[str, Policy]) -> None:
         self.agents, self.plan, self.policies = copies.agents, dict(plan), dict(policies)
@@ -26,13 +31,27 @@ class Actor:
         for policy in self.policies.values():
             policy.is_within_training_step = False
             policy.eval()
+        self._recalls: dict[tuple[str, str], Recall] = {}  # by part, and by agent where each is asked for itself
+        self._copies = 0
+
+    def reset(self, over: npt.NDArray[np.bool_] | None = None) -> None:
+        """An episode begins: forget everything, or the copies marked in over [B], of those that `act` was last shown."""
+        if over is None:
+            self._recalls, self._copies = {}, 0
+            return
+        if np.shape(over) != (self._copies,):
+            raise UserError(f"reset of copies {np.shape(over)}: act was last shown {self._copies}")
+        for (name, agent), recall in self._recalls.items():
+            if not agent:
+                recall.forget(np.repeat(np.asarray(over, np.bool_), self.plan[name].n))
 
     def act(self, obs: Any, mask: Mapping[str, Any] | npt.NDArray[np.bool_] | None = None) -> Any:
         """Actions for observations.
 
         {agent: row [O]} gives {agent: action in its PettingZoo space}; an array [A, O] or [B, A, O] gives actions
         [A, U] or [B, A, U] in the units of the action table. `mask` likewise, where the game masks choices; all
-        choices are legal without. Raises UserError for unknown agents, wrong shapes and what is not finite.
+        choices are legal without. Raises UserError for unknown agents, wrong shapes, what is not finite, and, where there
+        is memory, another number of copies than before.
         """
         if isinstance(obs, Mapping):
             return {agent: self._one(agent, row, None if mask is None else mask[agent]) for agent, row in obs.items()}
@@ -43,6 +62,7 @@ class Actor:
             )
         whole = rows.reshape(-1, *self._shape)
         legal = None if mask is None else np.asarray(mask, np.bool_).reshape(*whole.shape[:2], -1)
+        self._check_copies(len(whole))
         width = max(part.group.action_width for part in self.plan.values())
         out = np.zeros((*whole.shape[:2], width))
         for name, part in self.plan.items():
@@ -51,20 +71,28 @@ class Actor:
             out[:, part.lo : part.hi, : part.group.action_width] = self._rows(name, own, masks, part.lo)
         return out.reshape(*rows.shape[:-1], width)
 
-    def _rows(self, name: str, obs: npt.NDArray[Any], mask: npt.NDArray[Any] | None, first: int) -> npt.NDArray[Any]:
-        """Actions [B, k, U] in units for observations [B, k, O] of a part's agents from number `first` on."""
+    def _check_copies(self, count: int) -> None:
+        if self._copies and count != self._copies and any(recall.width for recall in self._recalls.values()):
+            raise UserError(f"observations of {count} copies after {self._copies}: policies with memory need reset() in between")
+        self._copies = count
+
+    def _rows(self, name: str, obs: npt.NDArray[Any], mask: npt.NDArray[Any] | None, first: int, agent: str = "") -> npt.NDArray[Any]:
+        """Actions [B, k, U] in units for observations [B, k, O] of a part's agents from number `first` on, or of `agent` alone."""
         part, policy = self.plan[name], self.policies[name]
         if not np.isfinite(obs).all():
-            copy, agent, column = (int(i) for i in np.argwhere(~np.isfinite(obs))[0])
-            label, value = list(part.group.observation)[column], obs[copy, agent, column]
-            who = self.agents[first + agent]
+            copy, k, column = (int(i) for i in np.argwhere(~np.isfinite(obs))[0])
+            label, value = list(part.group.observation)[column], obs[copy, k, column]
+            who = self.agents[first + k]
             raise UserError(f"observation of {who}, copy {copy}, column {label!r} = {value}: a finite number is expected")
         shape = obs.shape[:2]
         rows = part.joined(obs, np.ones((*shape, part.mask_width)) if mask is None else mask.reshape(*shape, part.mask_width), first)
         device = next(policy.parameters(), torch.empty(0)).device
         with torch.no_grad():
-            raw = policy(seen(torch.from_numpy(rows.reshape(-1, part.width)).to(device))).act
-        return np.asarray(policy.map_action(raw)).reshape(*shape, -1)
+            flat = torch.from_numpy(rows.reshape(-1, part.width)).to(device)
+            recall = self._recalls.get((name, agent)) or self._recalls.setdefault((name, agent), Recall(policy, len(flat)))
+            out = recall.ask(policy, flat)
+            recall.keep(out)
+        return np.asarray(policy.map_action(out.act)).reshape(*shape, -1)
 
     def _one(self, agent: str, row: Any, mask: Any) -> Any:
         if agent not in self.agents:
@@ -77,7 +105,7 @@ class Actor:
             raise UserError(f"observation of {agent} = {row!r}: {part.group.width} numbers are expected") from error
         if len(given) != part.group.width:
             raise UserError(f"observation of {agent} has {len(given)} columns: expected {part.group.width}")
-        action = self._rows(name, given[None, None], None if mask is None else np.asarray(mask)[None], i)[0, 0]
+        action = self._rows(name, given[None, None], None if mask is None else np.asarray(mask)[None], i, agent)[0, 0]
         form = spaces.form(part.group.action)
         if form == "named":
             kinds = part.group.action.items()

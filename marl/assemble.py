@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from tianshou.trainer import OffPolicyTrainerParams, OnPolicyTrainerParams
 from tianshou.utils.logger.logger_base import LazyLogger
 
+from marl import sight
 from marl.collect import LaneCollector
+from marl.hindsight import HindsightBuffer
 from marl.joint import TeamBuffer
+from marl.priority import PrioritisedBuffer, PrioritisedTeamBuffer
 from marl.replay import Buffers, LaneBuffer
 from marl.schedule import Schedule
+from marl.sequences import SequenceBuffer, Stretch, TeamSequenceBuffer
 from marl.team import Part, Team
 
 EPOCH_TICKS = 128
 """Ticks of an off-policy epoch, about: rollouts are short there, and a row for each would drown the log."""
+
+KINDS: dict[tuple[bool, bool], type[LaneBuffer]] = {
+    (False, False): LaneBuffer,
+    (True, False): TeamBuffer,
+    (False, True): SequenceBuffer,
+    (True, True): TeamSequenceBuffer,
+}
+"""By whether a learner is central and whether its policy remembers."""
+PRIORITISED: dict[bool, type[LaneBuffer]] = {False: PrioritisedBuffer, True: PrioritisedTeamBuffer}
+"""Of learners without memory, by whether they are central."""
 
 
 class Counters(LazyLogger):
@@ -32,6 +47,14 @@ def updates(schedule: Schedule, settings: Any, n_envs: int) -> int:
     return int(-(-ticks // 1) * getattr(settings, "updates", 1))
 
 
+def make_learner(algorithm: Callable[[Any, Part, int], Any], settings: Any, part: Part, updates: int) -> Any:
+    """The algorithm of a part, seeing through a `marl.sight` where its settings say so."""
+    learner = algorithm(settings, part, updates)
+    if getattr(settings, "normalise_observations", False):
+        sight.attach(learner, part)
+    return learner
+
+
 def made_for(learner: Any, part: Part) -> dict[str, Any]:
     """What a part's networks are made for: a stage of a curriculum may change the rest.
 
@@ -46,7 +69,8 @@ def made_for(learner: Any, part: Part) -> dict[str, Any]:
 def make_buffers(team: Team, n_envs: int, settings: Any, seed: int) -> Buffers:
     """A rollout for each part that learns, or a ring of `settings.replay` rows off-policy.
 
-    A learner that is `CENTRAL` gets the global state and team rows beside its lanes, one with `COSTS` the game's cost columns.
+    A learner that is `CENTRAL` gets the global state and team rows beside its lanes, one with `COSTS` the game's cost
+    columns, one whose policy has memory sequences.
     """
     buffers = Buffers()
     for i, (name, learner) in enumerate(team.learners.items()):
@@ -54,13 +78,36 @@ def make_buffers(team: Team, n_envs: int, settings: Any, seed: int) -> Buffers:
         part = team.plan[name]
         rows = settings.rollout if team.on_policy else max(-(-settings.replay // (part.n * n_envs)), settings.rollout)
         fields, width = own.FIELDS, own.policy.row_width
-        how = {"fields": fields, "keep_next": not team.on_policy, "seed": seed + i}
+        how: dict[str, Any] = {"fields": fields, "keep_next": not team.on_policy, "seed": seed + i}
         how["costs"] = len(part.costs) if getattr(own, "COSTS", False) else 0
+        remembers = getattr(own.policy, "state_width", 0) > 0
+        if remembers:
+            how["stretch"] = _stretch(settings, own.policy.state_width, team.on_policy)
+            rows = rows if team.on_policy else how["stretch"].ring(rows)
         if getattr(own, "CENTRAL", False):
-            buffers[name] = TeamBuffer(part.n, n_envs, rows, part.width, width, state_width=part.state_width, **how)
-        else:
-            buffers[name] = LaneBuffer(part.n, n_envs, rows, part.width, width, **how)
+            how["state_width"] = part.state_width
+        buffers[name] = _kind(own, settings, part, remembers, how)(part.n, n_envs, rows, part.width, width, **how)
     return buffers
+
+
+def _kind(learner: Any, settings: Any, part: Part, remembers: bool, how: dict[str, Any]) -> type[LaneBuffer]:
+    """The buffer's class, whose own arguments are added to `how`. Memory, priorities and hindsight exclude each other."""
+    central = getattr(learner, "CENTRAL", False)
+    if getattr(settings, "priority", 0.0):
+        how["alpha"] = settings.priority
+        return PRIORITISED[central]
+    if getattr(settings, "hindsight", 0.0):
+        how |= {"aims": part.aims, "goals": settings.hindsight}
+        return HindsightBuffer
+    return KINDS[central, remembers]
+
+
+def _stretch(settings: Any, width: int, on_policy: bool) -> Stretch:
+    """A rollout is cut end to end; slices of a ring begin every half of their length, so that they overlap."""
+    if on_policy:
+        length = settings.sequence or settings.rollout
+        return Stretch(width, length, stride=length)
+    return Stretch(width, settings.sequence, max(1, settings.sequence // 2), settings.burn_in)
 
 
 def trainer_params(
@@ -79,5 +126,5 @@ def trainer_params(
         "resume_from_log": True,
     }
     if team.on_policy:
-        return OnPolicyTrainerParams(**shared, batch_size=None, update_step_num_repetitions=settings.epochs)
+        return OnPolicyTrainerParams(**shared, batch_size=None, update_step_num_repetitions=getattr(settings, "epochs", 1))
     return OffPolicyTrainerParams(**shared, batch_size=settings.batch, update_step_num_gradient_steps_per_sample=settings.updates / steps)

@@ -12,13 +12,16 @@ from gymnasium import spaces
 from tianshou.data import CollectStats
 from tianshou.data.collector import BaseCollector
 
+from marl import sight
 from marl.convention import BOOTSTRAP, TERMINAL, TIME_LIMITS, pay
 from marl.copies import Copies
 from marl.errors import UserError
 from marl.game import TERMINATED, TRUNCATED
 from marl.joint import TeamBuffer
+from marl.recall import Recall
 from marl.replay import Buffers
-from marl.team import Part, Team, seen
+from marl.sequences import SequenceBuffer, TeamSequenceBuffer
+from marl.team import Part, Team
 
 
 class _Lanes:
@@ -54,6 +57,7 @@ class LaneCollector(BaseCollector):
 
     A step counted here is one tick of one copy. `finished` gathers episodes until `take_finished`. Buffers hold what the
     parts' convention pays; returns are sums of the game's own rewards. `time_limit`: bootstrap or terminal (`marl.convention`).
+    Policies with memory have a state a lane (`marl.recall`), which ends with the lane's episode.
     """
 
     def __init__(self, team: Team, copies: Copies, buffers: Buffers, seed: int, device: str = "cpu", time_limit: str = BOOTSTRAP) -> None:
@@ -73,9 +77,23 @@ class LaneCollector(BaseCollector):
         self._return, self._cost = np.zeros(shape), np.zeros((*shape, len(copies.cost_names)))
         self._length = np.zeros(copies.n_envs, np.int64)
         self._learners = np.zeros(copies.n_agents, np.bool_)
+        self._remember()
         for name in self.buffer:
             part = self.team.plan[name]
             self._learners[part.lo : part.hi] = True
+
+    def _remember(self) -> None:
+        """No lane remembers anything."""
+        self._recalls = {name: Recall(self.team.member(name), part.n * self.copies.n_envs) for name, part in self.team.plan.items()}
+
+    def _states(self, name: str) -> npt.NDArray[np.float32]:
+        """Hidden states of a part, [B, n, S]."""
+        return self._recalls[name].rows().reshape(self.copies.n_envs, self.team.plan[name].n, -1)
+
+    def _forget(self, done: npt.NDArray[np.bool_]) -> None:
+        """Lanes whose episode ended, done [B, A], begin without a memory."""
+        for name, part in self.team.plan.items():
+            self._recalls[name].forget(done[:, part.lo : part.hi].ravel())
 
     def _validate_buffer(self) -> None:
         """Buffers are made for the lanes; there is nothing to compare."""
@@ -84,6 +102,7 @@ class LaneCollector(BaseCollector):
         """Start the copies from the run's seed."""
         self.copies.reset(self.seed)
         self._return[:], self._cost[:], self._length[:] = 0, 0, 0
+        self._remember()
         return self.copies.obs, None
 
     def take_finished(self) -> Episodes:
@@ -104,6 +123,9 @@ class LaneCollector(BaseCollector):
                 buffer.write_tail(self.team.plan[name].rows(self.copies.obs, self.copies.action_mask))
                 if isinstance(buffer, TeamBuffer):
                     buffer.write_state_tail(self.copies.state)
+                sight.gather(self.team.learners[name], buffer, ticks)
+                if isinstance(buffer, SequenceBuffer | TeamSequenceBuffer):
+                    buffer.write_memory_tail(self._states(name))
         self.collect_step += n_step
         count = len(self.finished) - before
         self.collect_episode += count
@@ -139,6 +161,8 @@ class LaneCollector(BaseCollector):
             part = self.team.plan[name]
             row["rew"] = pay(part.reward, copies.reward, self._learners, acted)[:, part.lo : part.hi]
             self._write(name, row, ended, acted)
+        if ended is not None:
+            self._forget(ended[2])
         if over.any():
             self._finish(over)
 
@@ -147,15 +171,21 @@ class LaneCollector(BaseCollector):
         b, n, policy = self.copies.n_envs, part.n, self.team.member(name)
         rows = part.rows(self.copies.obs, self.copies.action_mask)
         flat = torch.from_numpy(np.ascontiguousarray(rows).reshape(b * n, part.width)).to(self.device)
+        recall = self._recalls[name]
         if name not in self.buffer:
-            return {}, np.asarray(policy.map_action(policy(seen(flat)).act)).reshape(b, n, -1)
+            out = recall.ask(policy, flat)
+            recall.keep(out)
+            return {}, np.asarray(policy.map_action(out.act)).reshape(b, n, -1)
+        before = {"memory": self._states(name)} if recall.width else {}
         learner: Any = self.team.learners[name]
         if self.collect_step * n < self.team.warm_up:
             raw, noted = policy.random_action(flat), {}
+            recall.watch(policy, flat)
         else:
             out = self._forward(name, policy, flat)
             raw, noted = out.act, learner.record(flat, out)
-        stored = {"obs": rows if part.joins else rows.copy(), "act": raw.cpu().numpy().reshape(b, n, -1)}
+            recall.keep(out)
+        stored = {"obs": rows if part.joins else rows.copy(), "act": raw.cpu().numpy().reshape(b, n, -1), **before}
         if self.buffer[name].central:
             stored["state"] = self.copies.state.copy()
         if np.isnan(stored["act"]).any():
@@ -166,7 +196,7 @@ class LaneCollector(BaseCollector):
     def _forward(self, name: str, policy: Any, rows: torch.Tensor) -> Any:
         """The policy's answer to rows [N, width]. Drawing a choice from probabilities that are NaN raises in torch."""
         try:
-            return policy(seen(rows))
+            return self._recalls[name].ask(policy, rows)
         except RuntimeError as error:
             if all(bool(p.isfinite().all()) for p in policy.parameters()):
                 raise
@@ -202,6 +232,8 @@ class LaneCollector(BaseCollector):
             buffer.write_cut(ended[1][:, own], part.rows(copies.final_obs, copies.final_mask))
             if isinstance(buffer, TeamBuffer):
                 buffer.write_state_cut(ended[1][:, own].any(1), copies.final_state)
+            if isinstance(buffer, SequenceBuffer | TeamSequenceBuffer):
+                buffer.write_memory_cut(ended[1][:, own], self._states(name))
 
     def _finish(self, over: npt.NDArray[np.bool_]) -> None:
         self.finished.returns.append(self._return[over])
@@ -213,9 +245,14 @@ class LaneCollector(BaseCollector):
     def state_dict(self) -> dict[str, Any]:
         """Running sums of unfinished episodes and the counters; buffers and copies have their own."""
         counts = {"steps": self.collect_step, "episodes": self.collect_episode}
-        return {**counts, "return": self._return.copy(), "cost": self._cost.copy(), "length": self._length.copy()}
+        running = {"return": self._return.copy(), "cost": self._cost.copy(), "length": self._length.copy()}
+        memory = {name: recall.rows() for name, recall in self._recalls.items() if recall.width}
+        return {**counts, **running, **({"memory": memory} if memory else {})}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Continue where `state_dict` was taken."""
         self.collect_step, self.collect_episode = saved["steps"], saved["episodes"]
         self._return[:], self._cost[:], self._length[:] = saved["return"], saved["cost"], saved["length"]
+        for name, recall in self._recalls.items():
+            if recall.width:
+                recall.load(saved["memory"][name])

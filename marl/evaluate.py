@@ -15,7 +15,8 @@ from tianshou.utils.torch_utils import policy_within_training_step, torch_train_
 from marl import rng
 from marl.copies import Copies
 from marl.errors import UserError
-from marl.team import Part, ScriptedPolicy, seen
+from marl.recall import Recall
+from marl.team import Part, ScriptedPolicy
 
 Array = npt.NDArray[Any]
 
@@ -62,18 +63,20 @@ def seed_of(seed: int, purpose: str = "evaluation") -> int:
 def play(copies: Copies, plan: Mapping[str, Part], policies: Mapping[str, Policy], limit: int = 1_000_000) -> Evaluation:
     """Play every copy from where it stands to the end of its episode with frozen policies at their mode.
 
-    Raises UserError where an episode has not ended after `limit` ticks.
+    Policies with memory remember nothing at first. Raises UserError where an episode has not ended after `limit` ticks.
     """
     episodes = copies.n_envs
     running = np.ones(episodes, np.bool_)
     total, lengths = np.zeros((episodes, copies.n_agents)), np.zeros(episodes, np.int64)
     metrics, costs = np.zeros(copies.metrics.shape), np.zeros(copies.cost.shape)
     action = np.zeros(copies.action.shape)
+    recalls = {name: Recall(policies[name], part.n * copies.n_envs) for name, part in plan.items()}
     with _frozen(policies), torch.no_grad():
         for _ in range(limit):
             for name, part in plan.items():
-                action[:, part.lo : part.hi, : part.group.action_width] = choose(policies[name], part, copies)
+                action[:, part.lo : part.hi, : part.group.action_width] = choose(policies[name], part, copies, recalls[name])
             copies.step(action)
+            _forget(recalls, plan, copies.status != 0)
             total[running] += copies.reward[running]
             costs[running] += copies.cost[running]
             lengths[running] += 1
@@ -91,12 +94,22 @@ def play(copies: Copies, plan: Mapping[str, Part], policies: Mapping[str, Policy
     return Evaluation(total, lengths, metrics, costs, copies.metric_names, copies.cost_names, roles, learners)
 
 
-def choose(policy: Policy, part: Part, copies: Copies) -> Array:
-    """A policy's action [B, n, U] for its part of the copies, in the action table's units."""
+def _forget(recalls: Mapping[str, Recall], plan: Mapping[str, Part], over: Array) -> None:
+    for name, recall in recalls.items():
+        recall.forget(np.repeat(over, plan[name].n))
+
+
+def choose(policy: Policy, part: Part, copies: Copies, recall: Recall | None = None) -> Array:
+    """A policy's action [B, n, U] for its part of the copies, in the action table's units.
+
+    What it remembers moves on in `recall`; without, it remembers nothing.
+    """
     rows = np.ascontiguousarray(part.rows(copies.obs, copies.action_mask)).reshape(-1, part.width)
     device = next(policy.parameters(), torch.empty(0)).device
-    out = policy(seen(torch.from_numpy(rows).to(device))).act
-    return np.asarray(policy.map_action(out)).reshape(copies.n_envs, part.n, -1)
+    recall = recall or Recall(policy, len(rows))
+    out = recall.ask(policy, torch.from_numpy(rows).to(device))
+    recall.keep(out)
+    return np.asarray(policy.map_action(out.act)).reshape(copies.n_envs, part.n, -1)
 
 
 class _frozen:

@@ -68,6 +68,11 @@ class TeamBuffer(LaneBuffer):
         """The state [B, S] that follows the last row."""
         self.state_tail[:] = state
 
+    def newest_states(self, ticks: int) -> Array:
+        """Global states [N, S] of the last `ticks` ticks."""
+        found: Array = self.state[:, self.last_ticks(ticks)].reshape(-1, self.state.shape[2])
+        return found
+
     def lanes(self, name: str) -> Array:
         """A field as [n, B * T, ...]: a view."""
         values = self._lanes[name]
@@ -84,9 +89,10 @@ class TeamBuffer(LaneBuffer):
 
         Of a part whose convention is a team's (`marl.convention`), which pays all who acted the same.
         """
-        reward: Array = self.lanes("rew")[:, index]
         if self._all_alive:
-            return reward[0]
+            own: Array = self.lanes("rew")[0][index]
+            return own
+        reward = self.lanes("rew")[:, index]
         alive = self.lanes("alive")[:, index]
         first: Array = np.take_along_axis(np.where(alive, reward, np.float32(0.0)), alive.argmax(0)[None], 0)[0]
         return first
@@ -95,6 +101,20 @@ class TeamBuffer(LaneBuffer):
         """Team rows after which no member goes on, [N]."""
         found: Array = np.all(self.lanes("terminated")[:, index], axis=0)
         return found
+
+    def ahead(self, index: Array, steps: int) -> tuple[Array, Array, Array]:
+        """Of team rows [N]: (rewards [k, N] of those up to k = `steps` ticks on, which of them there are [k, N], the last one [N]).
+
+        A row whose copy's episode ends is the last, and so is a copy's newest.
+        """
+        rows, held = [index], [np.ones(len(index), np.bool_)]
+        done, newest = self.lanes("done"), (self._at - 1) % self.rows
+        for _ in range(steps - 1):
+            last, t = rows[-1], rows[-1] % self.rows
+            goes = held[-1] & ~done[:, last].all(0) & (t != newest)
+            rows.append(np.where(goes, last - t + (t + 1) % self.rows, last))
+            held.append(goes)
+        return np.stack([self.paid(row) for row in rows]), np.stack(held), rows[-1]
 
     def joint(self) -> Joint:
         """The rollout as team rows."""
@@ -124,21 +144,30 @@ class TeamBuffer(LaneBuffer):
         """From a replay, `batch_size` uniform team rows in which a member acted: lanes [n, N, ...], state [N, S]. Else as a LaneBuffer."""
         if not self.keep_next or not batch_size:
             return super().sample(batch_size)
-        index = self._draw_rows(batch_size)
-        alive = self.lanes("alive")
+        index = self.draw_rows(batch_size)
+        return self.team_rows(index), index
+
+    def team_rows(self, index: Array) -> Batch:
+        """Lanes [n, N, ...] and states [N, S] of the team rows `index` [N]."""
+        rows = Batch.__new__(Batch)
+        lanes = {name: self.lanes(name).take(index, 1) for name in ("obs", "act", "obs_next")}  # contiguous, and far faster than [:, index]
+        lanes |= {name: self.lanes(name)[:, index] for name in ("rew", "terminated", "alive")}
+        flat = self.copies * self.rows
+        states = {"state": self.state.reshape(flat, -1).take(index, 0), "state_next": self.state_next.reshape(flat, -1).take(index, 0)}
+        rows.__dict__.update(lanes, **states, info=Batch())
+        return rows
+
+    def draw_rows(self, count: int) -> Array:
+        """Uniform team rows [N] in which a member acted."""
+        index, alive = self._any_rows(count), self.lanes("alive")
         while not self._all_alive:
             dead = np.flatnonzero(~alive[:, index].any(0))
             if not len(dead):
                 break
-            index[dead] = self._draw_rows(len(dead))
-        rows = Batch.__new__(Batch)
-        lanes = {name: self.lanes(name)[:, index] for name in ("obs", "act", "rew", "terminated", "obs_next", "alive")}
-        flat = self.copies * self.rows
-        states = {"state": self.state.reshape(flat, -1)[index], "state_next": self.state_next.reshape(flat, -1)[index]}
-        rows.__dict__.update(lanes, **states, info=Batch())
-        return rows, index
+            index[dead] = self._any_rows(len(dead))
+        return index
 
-    def _draw_rows(self, count: int) -> Array:
+    def _any_rows(self, count: int) -> Array:
         flat = self._random_state.randint(0, self.copies * self._filled, count)
         return flat // self._filled * self.rows + flat % self._filled
 

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from tianshou.data import Batch, ReplayBuffer
 
+from marl.window import Window
+
 Array = npt.NDArray[Any]
 
 
@@ -143,6 +145,18 @@ class LaneBuffer(ReplayBuffer):
         stays = self.done[index] | (t == (self._at - 1) % self.rows)
         return np.where(stays, index, index - t + (t + 1) % self.rows)
 
+    def newest(self, ticks: int) -> Array:
+        """Observation rows [N, width] of the last `ticks` ticks, of agents that acted."""
+        t = self.last_ticks(ticks)
+        rows: Array = self._lanes["obs"][:, :, t][self._lanes["alive"][:, :, t]]
+        return rows
+
+    def last_ticks(self, ticks: int) -> Array:
+        """Where the last `ticks` ticks are, at most as many as the buffer holds."""
+        held = min(ticks, self._filled)
+        found: Array = (self._at - held + np.arange(held)) % self.rows
+        return found
+
     def sample_indices(self, batch_size: int | None) -> npt.NDArray[np.intp]:
         """Uniform rows of agents that acted; all rows in order for 0."""
         if not batch_size:
@@ -166,6 +180,10 @@ class LaneBuffer(ReplayBuffer):
     def _draw(self, count: int) -> Array:
         flat = self._random_state.randint(0, len(self), count)
         return self._base[flat // self._filled] + flat % self._filled
+
+    def window(self, batch: Any, index: Array, steps: int) -> Window:
+        """What the n-step targets of the rows `batch`, drawn at `index`, are computed from."""
+        return Window(self, index, steps)
 
     def sample(self, batch_size: int | None) -> tuple[Any, npt.NDArray[np.intp]]:
         """(batch, indices). All rows of a full rollout come as views."""

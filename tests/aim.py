@@ -16,6 +16,7 @@ from marl.rng import uniform
 @dataclass(frozen=True)
 class AimParams(Params):
     n_agents: int = param(2, 1, 128, "agents")
+    offset: float = param(0.0, 0.0, 1e6, "of what is shown of x")
 
 
 class AimState(NamedTuple):
@@ -42,7 +43,7 @@ def step(p, s, b, action, components, cost):
 @rule
 def observe(p, s, b, obs):
     for a in range(p.n_agents):
-        obs[b, a, 0] = s.x[b, a]
+        obs[b, a, 0] = p.offset + s.x[b, a]
 
 
 @rule
@@ -56,7 +57,7 @@ AIM = Game(
     version=0,
     params=AimParams,
     state=AimState,
-    roles=lambda p: (Role("archer", p.n_agents, {"x": Column(0, 1)}, {"a": Column(0, 1)}),),
+    roles=lambda p: (Role("archer", p.n_agents, {"x": Column(p.offset, p.offset + 1.0)}, {"a": Column(0, 1)}),),
     begin=begin,
     step=step,
     observe=observe,

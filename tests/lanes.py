@@ -11,7 +11,7 @@ import torch
 from tianshou.utils.torch_utils import policy_within_training_step
 
 import algorithms
-from marl.assemble import make_buffers
+from marl.assemble import make_buffers, make_learner
 from marl.collect import LaneCollector
 from marl.copies import Copies, Group
 from marl.game import Column, Discrete
@@ -27,6 +27,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "ia2c": {"hidden": [8], "rollout": 4},
     "reinforce": {"hidden": [8], "rollout": 4},
     "idqn": {"hidden": [8], "replay": 200, "warm_up": 0, "batch": 16},
+    "rainbow": {"hidden": [8], "replay": 200, "warm_up": 0, "batch": 16, "atoms": 11},
     "itd3": {"hidden": [8], "replay": 200, "warm_up": 0, "batch": 16},
     "mappo": {"hidden": [8], "rollout": 4},
     "vdn": {"hidden": [8], "replay": 200, "warm_up": 0, "batch": 16},
@@ -106,7 +107,7 @@ def lanes(
     chosen = algorithms.settings_of(name)(**{**SMALL[name], **given})
     plan = {n: p.named() if chosen.agent_id else p for n, p in parts(copies, sharing, reward=reward or paid(name)).items()}
     still = frozen or {}
-    learners = {n: algorithms.load(name)(chosen, p, 100) for n, p in plan.items() if n not in still}
+    learners = {n: make_learner(algorithms.load(name), chosen, p, 100) for n, p in plan.items() if n not in still}
     team = Team(plan, learners, still, warm_up=getattr(chosen, "warm_up", 0))
     buffers = make_buffers(team, copies.n_envs, chosen, seed)
     collector = LaneCollector(team, copies, buffers, seed, time_limit=time_limit)

@@ -1,7 +1,7 @@
 """A small training run as a program of its own, for tests that kill it: `python -m tests.resumable ALGORITHM FOLDER SEED [SECONDS]`.
 
-ALGORITHM-curriculum learns among random rivals in two stages that take turns. With SECONDS, every row waits so long,
-so that a kill can be aimed at a moment between two rows.
+ALGORITHM-curriculum learns among random rivals in two stages that take turns, ALGORITHM-gru (-lstm, -attention) with memory.
+With SECONDS, every row waits so long, so that a kill can be aimed at a moment between two rows.
 """
 
 from __future__ import annotations
@@ -28,14 +28,26 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "ia2c": {"rollout": 8, "return_scaling": True},
     "reinforce": {"rollout": 16},
     "idqn": {"rollout": 2, "replay": 2_000, "warm_up": 300, "batch": 64, "target": 7, "epsilon_steps": 3_000, "dueling": True},
+    "rainbow": {"rollout": 2, "replay": 2_000, "warm_up": 300, "batch": 32, "target": 7, "lowest": -5.0, "highest": 60.0},
     "itd3": {"rollout": 2, "replay": 2_000, "warm_up": 300, "batch": 64, "delay": 3},
     "mappo": {"rollout": 8},
     "vdn": {"rollout": 2, "replay": 2_000, "warm_up": 300, "batch": 32, "epsilon_steps": 3_000, "target": 3},
-    "qmix": {"rollout": 2, "replay": 2_000, "warm_up": 300, "batch": 32, "epsilon_steps": 3_000, "standardise": True},
+    "qmix": {
+        "rollout": 2,
+        "replay": 2_000,
+        "warm_up": 300,
+        "batch": 32,
+        "epsilon_steps": 3_000,
+        "standardise": True,
+        "priority": 0.6,
+        "n_step": 2,
+    },
     "maddpg": {"rollout": 2, "replay": 2_000, "warm_up": 300, "batch": 32},
     "matd3": {"rollout": 2, "replay": 2_000, "warm_up": 300, "batch": 32, "delay": 3},
 }
 """What differs from the defaults, so that normalisers, warm-up and a full ring are all passed within seconds."""
+
+MEMORIES = ("gru", "lstm", "attention")
 
 
 def stages() -> Curriculum:
@@ -48,7 +60,8 @@ def main(name: str, folder: Path, seed: int, pause: float = 0.0) -> None:
     """Start the run in `folder`, or resume what stands there. Episodes of 13 ticks end within rollouts."""
     torch.set_num_threads(1)
     name, _, kind = name.partition("-")
-    settings = algorithms.settings_of(name)(lr=1e-3, hidden=[16], **SETTINGS.get(name, {}))
+    memory = {"memory": kind, "memory_width": 8, "memory_length": 4, "sequence": 4} if kind in MEMORIES else {}
+    settings = algorithms.settings_of(name)(lr=1e-3, hidden=[16], **SETTINGS.get(name, {}), **memory)
 
     def watch(_: Progress) -> None:
         time.sleep(pause)

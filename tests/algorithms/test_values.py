@@ -177,9 +177,9 @@ def test_td3_explores_within_its_columns_and_acts_without_noise_outside() -> Non
 @pytest.mark.parametrize(
     ("name", "game", "role", "message"),
     [
-        ("idqn", PAYDAY, "worker", "algorithm = 'idqn' for worker, whose action is 'effort' = Column"),
-        ("idqn", BAZAAR, "buyer", "a single Discrete column or an action_grid is needed, legal there are ippo, isac, ippo_lagrangian, "),
-        ("itd3", BRANCHES, "player", "'move' = Discrete(k=2, labels=()): continuous columns alone is needed, legal there are ippo,"),
+        ("idqn", PAYDAY, "worker", "algorithm = 'idqn' for worker, whose action is 'effort', a continuous quantity in ["),
+        ("idqn", BAZAAR, "buyer", "2 columns: it learns a single Discrete column or an action_grid, legal there are ippo"),
+        ("itd3", BRANCHES, "player", "'move', one of 2 choices: it learns only continuous columns, legal there are ippo,"),
     ],
 )
 def test_columns_that_cannot_be_served_are_refused_by_name(name: str, game: Any, role: str, message: str) -> None:

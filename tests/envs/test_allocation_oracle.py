@@ -29,8 +29,8 @@ def configuration(number: int) -> dict[str, Any]:
         "n_agents": int(g.integers(1, 6)), "horizon": int(g.integers(1, 25)), "mechanism": MECHANISMS[number % len(MECHANISMS)],
         "placement": str(g.choice(PLACEMENTS)), "load": float(g.choice([0.4, 0.9, 1.5])), "queue_limit": int(g.choice([1, 3, 20])),
         "memory": float(g.choice([1.0, 5.0])), "purse": float(g.choice([0.5, 3.0])), "income": float(g.choice([0.0, 0.2])),
-        "carbon_price": float(g.choice([0.0, 0.5])), "carbon": 0.3, "burst_length": 4.0,
-        "quiet_length": 8.0, "period": int(g.choice([2, 7])),
+        "carbon_price": float(g.choice([0.0, 0.5])), "carbon": 0.3, "burst_length": 4.0, "quiet_length": 8.0,
+        "period": int(g.choice([2, 7])),
     }  # fmt: skip
     if number % 7 == 3:
         return chosen | LAYOUTS[0] | {"arrivals": "events", "load": 0.8, "work": "1"}

@@ -129,3 +129,24 @@ def test_module_brings_a_game(marl: Marl, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.delitem(__import__("sys").modules, "tests.toys", raising=False)
     said = marl("train", "--module", "tests.toys", "env=commons", "--cfg", "job")
     assert "modules:\n- tests.toys\n" in said.out
+
+
+PIPELINE = {
+    "algorithm": {"name": "ippo", "hidden": [256, 256], "lr": 3e-4, "rollout": 128, "epochs": 4, "minibatches": 16, "clip": 0.2,
+                  "entropy": 0.01, "value": 0.5},
+    "evaluation": {"every": 500},
+    "checkpoint": {"every": 2_000},
+    "early_stopping": {"patience": 2_000},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("lines", "env", "curriculum"), [([], "auction", "auction_formats"), (["env=commons", "curriculum=none"], "commons", None)]
+)
+def test_the_pipeline_is_what_its_documents_say(lines: list[str], env: str, curriculum: str | None) -> None:
+    """256 rows a minibatch with the two bidders of the curriculum's stages."""
+    config = compose(["experiment=pipeline", *lines]).config
+    assert {k: {n: config[k][n] for n in values} for k, values in PIPELINE.items()} == PIPELINE
+    assert (config["total_steps"], config["total_episodes"], config["n_envs"]) == (None, 10_000, 16)
+    assert (config["env"]["name"], config["curriculum"]["name"]) == (env, curriculum)
+    assert 2 * config["n_envs"] * config["algorithm"]["rollout"] / config["algorithm"]["minibatches"] == 256

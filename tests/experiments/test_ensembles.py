@@ -144,20 +144,20 @@ def as_trained_on_cuda(folder: Path) -> None:
 def test_a_run_of_another_device_is_played_on_the_cpu(runs: Path, marl: Marl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    real = torch.empty
+    real = torch.zeros
 
-    def empty(*size: Any, **how: Any) -> Any:
+    def zeros(*size: Any, **how: Any) -> Any:
         if how.get("device") == "cuda":
             raise RuntimeError("Found no NVIDIA driver on your system.\nCheck it.")
         return real(*size, **how)
 
     shutil.copytree(runs / "ippo", tmp_path / "far")
     as_trained_on_cuda(tmp_path / "far")
-    monkeypatch.setattr(torch, "empty", empty)
+    monkeypatch.setattr(torch, "zeros", zeros)
     said = marl("evaluate", str(tmp_path / "far"), "--episodes", "8")
     near = marl("evaluate", str(runs / "ippo"), "--episodes", "8")
     assert (said.code, said.out) == (0, near.out)
     (line,) = said.err.splitlines()
-    assert line.startswith(f"marl: warning: {tmp_path / 'far'} was trained on another device (device = 'cuda': Found no NVIDIA driver")
+    assert line.startswith(f"marl: warning: {tmp_path / 'far'} was trained on another device (device = 'cuda': ")
     assert marl("evaluate", str(tmp_path / "far"), str(runs / "isac"), "--ensemble", "vote", "--episodes", "4").code == 0
     assert "device = 'cuda'" in marl("resume", str(tmp_path / "far"), "total_steps=80").refusal

@@ -28,7 +28,17 @@ CASES = {
     "null where a value is needed": (["seed=null"], ["seed", "a whole number"]),
     "none of the options": (["log_level=LOUD"], ["log_level = 'LOUD'", "DEBUG, INFO, WARNING, ERROR"]),
     "unknown game": (["env=comons"], ["env = 'comons'", "closest: commons", "pettingzoo"]),
-    "unknown algorithm": (["algorithm=ipo"], ["algorithm = 'ipo'", "ippo, isac", "closest: ippo"]),
+    "unknown algorithm": (["algorithm=ipo"], ["algorithm = 'ipo'", "idqn, ippo", "closest: ippo"]),
+    "algorithm in capitals": (["algorithm=PPO"], ["algorithm = 'PPO'", "closest: ippo"]),
+    "no algorithm": (["algorithm="], ["algorithm = ''", "idqn, ippo"]),
+    "setting without its prefix": (["gamma=0.9"], ["gamma: no such key, legal is algorithm.gamma"]),
+    "parameter without its prefix": (["n_agents=3"], ["n_agents: no such key, legal is env.n_agents"]),
+    "number for a list": (["algorithm.hidden=64"], ["algorithm.hidden is no list", "a list like [64, 64]"]),
+    "number for a table": (["evaluation=5"], ["evaluation has keys of its own", "every or episodes"]),
+    "device without numbers": (["device=meta"], ["device = 'meta'", "cpu, and cuda"]),
+    "sharing": (["sharing=shared"], ["sharing = 'shared'", "all, group, none"]),
+    "one value of a team, paid to each": (["algorithm=qmix"], ["reward = 'individual'", "'qmix'", "team_sum, team_mean"]),
+    "reward": (["reward=team"], ["reward = 'team'", "individual, team_sum, team_mean"]),
     "unknown curriculum": (["curriculum=fromats"], ["curriculum = 'fromats'", "auction_formats"]),
     "unknown tracker": (["tracker=wand"], ["tracker = 'wand'", "closest: wandb"]),
     "unknown preset of choices": (["experiment=nope"], ["experiment = 'nope'"]),
@@ -100,6 +110,8 @@ def test_broken_config(command: str, text: str, words: str, marl: Marl, tmp_path
 def test_unknown_command_and_key_of_list(marl: Marl) -> None:
     assert "no command 'trian'" in marl("trian").refusal
     assert "legal are" in marl("list", "seed=3").refusal
+    assert "write marl list env=commons algorithm=ippo" in marl("list", "commons", "ippo").refusal
+    assert marl("resume").refusal == "marl resume: the following arguments are required: RUN"
     assert "closest: capacity" in marl("list", "env=commons", "env.capacitty=3").refusal
 
 

@@ -78,8 +78,11 @@ def assert_equal_runs(one: Path, other: Path) -> None:
         assert_same(a, b, name)
 
 
+MEMORIES = ["ippo-gru", "ippo-lstm", "ia2c-gru", "mappo-attention", "idqn-attention", "vdn-lstm", "qmix-gru"]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*sorted(ALGORITHMS), "ippo-curriculum", "isac-curriculum"])
+@pytest.mark.parametrize("name", [*sorted(ALGORITHMS), "ippo-curriculum", "isac-curriculum", *MEMORIES])
 def test_killed_and_resumed_equals_never_killed(name: str, tmp_path: Path) -> None:
     """Five kills at random moments, every resume under another seed on the command line."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"

@@ -52,3 +52,23 @@ def ratio(
     rates = np.array(work) / pairs
     ratios = rates[:, 0] / rates[:, 1]
     return Ratio(name, float(np.median(ratios)), float(ratios.min()), float(ratios.max()), float(np.median(rates[:, 0])), unit, at_least)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What one side gets done in a CPU second: median of the turns. An absolute figure, which is the machine's as well."""
+
+    name: str
+    rate: float
+    unit: str
+    at_least: float
+
+    @property
+    def holds(self) -> bool:
+        return self.rate >= self.at_least
+
+
+def rate(name: str, turn: Callable[[], object], work: float, *, unit: str, at_least: float, turns: int = 7) -> Rate:
+    """`work` is what one turn gets done, in `unit`; one turn more warms up."""
+    turn()
+    return Rate(name, float(np.median([work / seconds(turn, time.process_time) for _ in range(turns)])), unit, at_least)
