@@ -30,6 +30,7 @@ ALGORITHMS: dict[str, str] = {
     "ia2c": "algorithms.ia2c:IA2C",
     "reinforce": "algorithms.reinforce:REINFORCE",
     "idqn": "algorithms.idqn:IDQN",
+    "rainbow": "algorithms.rainbow:Rainbow",
     "itd3": "algorithms.itd3:ITD3",
     "mappo": "algorithms.mappo:MAPPO",
     "vdn": "algorithms.vdn:VDN",
@@ -45,6 +46,7 @@ SETTINGS: dict[str, type] = {
     "ia2c": settings.IA2C,
     "reinforce": settings.Reinforce,
     "idqn": settings.IDQN,
+    "rainbow": settings.Rainbow,
     "itd3": settings.ITD3,
     "mappo": settings.MAPPO,
     "vdn": settings.VDN,
@@ -98,6 +100,14 @@ def check_paid(name: str, reward: str) -> None:
     raise UserError(
         f"reward = {reward!r} under algorithm = {name!r}, which learns one value of the team: legal are {team}; individual serves {able}"
     )
+
+
+def check_goal(goals: float, where: str, aims: Any, reward: str) -> None:
+    """Raise UserError where hindsight is asked for and the agents `where` have no goal of their own."""
+    if goals and aims is None:
+        raise UserError(f"algorithm.hindsight = {goals:g} for {where}, whose game declares no goal at these env.weights: legal is 0")
+    if goals and reward != INDIVIDUAL:
+        raise UserError(f"algorithm.hindsight = {goals:g} with reward = {reward!r}: legal is {INDIVIDUAL}, a goal pays who reaches it")
 
 
 def _serves(name: str) -> str:

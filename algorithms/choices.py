@@ -72,7 +72,25 @@ class ValueNet(nn.Module):
         return values.masked_fill(~self.legal(rows), ILLEGAL) if self.masked else values
 
 
-class GreedyPolicy(LightPolicy, DiscreteQLearningPolicy):
+class ChoosingPolicy(LightPolicy):
+    """What policies share that choose from the set: a raw row of one column, and the way into the action table's units."""
+
+    row_width = 1
+    choices: Choices
+    model: Any
+
+    def uniform(self, obs: Tensor) -> Tensor:
+        """Uniform over the legal choices, [N]."""
+        if not self.model.masked:
+            return torch.randint(len(self.choices), (len(obs),), device=obs.device)
+        return torch.multinomial(self.model.legal(obs).float(), 1).squeeze(1)
+
+    def map_action(self, act: Any) -> npt.NDArray[np.float64]:
+        """Choices [N] -> the units of the action table [N, U]."""
+        return self.choices.actions[np.asarray(self._action_to_numpy(act), np.int64).reshape(-1)]
+
+
+class GreedyPolicy(ChoosingPolicy, DiscreteQLearningPolicy):
     """The choice of the highest value; within a training step a random legal one with probability epsilon.
 
     epsilon falls linearly over `epsilon_steps` env steps. `acted` counts the rows that explored, n of them an env step; it is
@@ -82,7 +100,7 @@ class GreedyPolicy(LightPolicy, DiscreteQLearningPolicy):
     acted: Tensor
 
     def __init__(self, part: Part, s: settings.Exploring, dueling: bool = False) -> None:
-        self.row_width, self.choices, self._table = 1, Choices(part), part.group.action
+        self.choices, self._table = Choices(part), part.group.action
         super().__init__(model=self._network(part, s, dueling), action_space=spaces.Discrete(len(self.choices)))
         self._first, self._last, self._rows = s.epsilon, s.epsilon_end, s.epsilon_steps * part.n
         self.register_buffer("acted", torch.zeros((), dtype=torch.int64))
@@ -109,13 +127,7 @@ class GreedyPolicy(LightPolicy, DiscreteQLearningPolicy):
     def random_action(self, obs: Tensor) -> Tensor:
         """Uniform over the legal choices, [N]; counted in `acted`."""
         self.acted += len(obs)
-        if not self.model.masked:
-            return torch.randint(len(self.choices), (len(obs),), device=obs.device)
-        return torch.multinomial(self.model.legal(obs).float(), 1).squeeze(1)
-
-    def map_action(self, act: Any) -> npt.NDArray[np.float64]:
-        """Choices [N] -> the units of the action table [N, U]."""
-        return self.choices.actions[np.asarray(self._action_to_numpy(act), np.int64).reshape(-1)]
+        return self.uniform(obs)
 
     def opinion(self, rows: Tensor, out: Any, temperature: float) -> Opinion:
         """Its best choice, and its values: softmax(Q / temperature)."""

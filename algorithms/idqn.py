@@ -2,9 +2,10 @@
 
 J = E[(y - Q(o, a))^2] (or Huber's loss),  y = sum_{i < n} gamma^i r_{t+i} + gamma^n Q'(o_{t+n}, a*),  a* = argmax_a Q(o_{t+n}, a)
 under double Q-learning (van Hasselt, Guez and Silver 2016) and argmax_a Q' without (Mnih et al. 2015); Q' is set to Q every
-`target` updates. Q may have a dueling head (Wang et al. 2016). A choice that the mask forbids is never explored, taken or
-bootstrapped from. Rows [N, width], Q [N, K], a, y [N]: every agent learns from its own observation and reward alone
-(IQL, Tan 1993). With memory, rows are those of sequences (`algorithms.recurrent_values`).
+`target` updates, or tau of it enters. Q may have a dueling head (Wang et al. 2016). A choice that the mask forbids is never
+explored, taken or bootstrapped from. Rows [N, width], Q [N, K], a, y [N]: every agent learns from its own observation and reward alone
+(IQL, Tan 1993). With memory, rows are those of sequences (`algorithms.recurrent_values`);
+with `priority` they are drawn by |y - Q| and weighed (`marl.priority`), with `hindsight` relabelled (`marl.hindsight`).
 Preprocessing is overridden for tensors and for targets without exploration.
 """
 
@@ -12,14 +13,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from tianshou.algorithm import DQN
+from tianshou.utils import RunningMeanStd
 from tianshou.utils.torch_utils import policy_within_training_step
 from torch import Tensor
 
-from algorithms import check_serves, settings
+from algorithms import check_goal, check_serves, settings
 from algorithms.choices import GreedyPolicy
-from algorithms.offpolicy import Light
+from algorithms.offpolicy import Light, rising
 from algorithms.onpolicy import adam
 from algorithms.recurrent_values import following, greedy_of, n_step_targets
 from marl.team import Part, seen
@@ -34,6 +37,8 @@ class IDQN(Light, DQN[GreedyPolicy]):
     def __init__(self, s: settings.IDQN, part: Part, updates: int) -> None:
         s.check()
         check_serves("idqn", part.name, part.group.action, part.grid)
+        check_goal(s.hindsight, part.name, part.aims, part.reward)
+        self.s, self._updates, self.tau = s, updates, s.tau
         super().__init__(
             policy=greedy_of(part, s, s.dueling),
             optim=adam(s.lr, s.anneal, updates),
@@ -43,6 +48,17 @@ class IDQN(Light, DQN[GreedyPolicy]):
             is_double=s.double,
             huber_loss_delta=s.huber,
         )
+        if s.standardise:
+            self.ret_rms = RunningMeanStd()
+
+    def _create_policy_optimizer(self, optim: Any) -> Any:
+        return self._create_optimizer(self.policy, optim, max_grad_norm=self.s.gradient_norm)
+
+    def _update_lagged_network_weights(self) -> None:
+        if self.tau == 1.0:
+            super()._update_lagged_network_weights()
+        else:
+            self._polyak()
 
     def _here(self, array: Any) -> Tensor:
         return torch.from_numpy(array).to(self.policy.acted.device)
@@ -51,13 +67,22 @@ class IDQN(Light, DQN[GreedyPolicy]):
         """n-step targets by Tianshou, on tensors; of sequences, those of `algorithms.recurrent_values`."""
         if self.policy.state_width:
             return self._sequences(batch, buffer)
+        window = buffer.window(batch, indices, self.n_step)
+        if self.s.standardise:
+            self.ret_rms.update(batch.rew)
+            window.rew = self.ret_rms.norm(window.rew).astype(np.float32)
+        if self.s.priority:
+            batch.__dict__["weight"] = buffer.weights(indices, rising(self.s.beta, self._iter, self._updates))
         with policy_within_training_step(self.policy, enabled=False):
-            batch = super()._preprocess_batch(batch, buffer, indices)
+            batch = super()._preprocess_batch(batch, window, window.index)
         batch.__dict__.update(obs=self._here(batch.obs), act=self._here(batch.act[:, 0]).long())
         return batch
 
     def _sequences(self, batch: Any, buffer: Any) -> Any:
         slices, after = batch.slices.to(self.policy.acted.device), self._here(batch.obs_next)
+        if self.s.standardise:
+            self.ret_rms.update(batch.rew if batch.slices.kept is None else batch.rew[batch.slices.kept])
+            batch.__dict__["rew"] = self.ret_rms.norm(batch.rew).astype(np.float32)
         values = following(self.model_old, slices, after)
         chosen = (following(self.policy.model, slices, after) if self.is_double else values).argmax(1, keepdim=True)
         shape = (-1, buffer.stretch.length)

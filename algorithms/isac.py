@@ -24,7 +24,7 @@ from tianshou.data import Batch
 from torch import Tensor
 from torch.nn import functional
 
-from algorithms import settings
+from algorithms import check_goal, settings
 from algorithms.gumbel import SegmentActor, SegmentPolicy, any_of, straight_through
 from algorithms.networks import HALF_LOG_TWO_PI, Columns, Critic
 from algorithms.onpolicy import adam
@@ -128,7 +128,8 @@ class _Lanes:
 
     def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
         """n-step targets by Tianshou, on tensors."""
-        batch = super()._preprocess_batch(batch, buffer, indices)  # type: ignore[misc]
+        window = buffer.window(batch, indices, self.n_step_return_horizon)  # type: ignore[attr-defined]
+        batch = super()._preprocess_batch(batch, window, window.index)  # type: ignore[misc]
         for name in ("obs", "act"):
             batch.__dict__[name] = self._here(batch.__dict__[name])
         if isinstance(self.alpha, Temperature):  # type: ignore[attr-defined]
@@ -184,5 +185,6 @@ class ISAC:
     def __new__(cls, s: settings.ISAC, part: Part, updates: int) -> Any:
         """A `ChoiceSAC` for one Discrete column, else a `RowSAC`."""
         s.check()
+        check_goal(s.hindsight, part.name, part.aims, part.reward)
         columns = Columns(part.group.action)
         return (ChoiceSAC if columns.count == 1 and columns.discrete else RowSAC)(s, part, updates)

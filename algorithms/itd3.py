@@ -102,7 +102,8 @@ class ITD3(TD3):
 
     def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
         """n-step targets by Tianshou, on tensors."""
-        batch = super()._preprocess_batch(batch, buffer, indices)
+        window = buffer.window(batch, indices, self.n_step_return_horizon)
+        batch = super()._preprocess_batch(batch, window, window.index)
         batch.__dict__.update(obs=self._here(batch.obs), act=self._here(batch.act))
         return batch
 

@@ -1,7 +1,8 @@
 """What VDN and QMIX share: a value for every member, a mixer that makes the team's of them, one error on the team's reward.
 
-J = E[(y - M(q, s))^2],  q_i = Q(o_i, a_i),  y = r + gamma M'(q', s'),  q'_i = Q'(o'_i, argmax_a Q(o'_i, a))
-under double Q-learning (van Hasselt, Guez and Silver 2016), max_a Q' without. Team rows: o [n, N, width], a, q [n, N],
+J = E[w (y - M(q, s))^2],  q_i = Q(o_i, a_i),  y = r + gamma M'(q', s'),  q'_i = Q'(o'_i, argmax_a Q(o'_i, a))
+under double Q-learning (van Hasselt, Guez and Silver 2016), max_a Q' without; after n steps y = sum_{k < n} gamma^k r_{t+k}
++ gamma^n M'. w is 1, or what rows drawn by priority are weighed with (`marl.priority`). Team rows: o [n, N, width], a, q [n, N],
 s [N, S], r, y [N]. A member that has left adds 0; choices that the mask forbids are not bootstrapped from.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from tianshou.algorithm.algorithm_base import LaggedNetworkPolyakUpdateAlgorithmMixin, OffPolicyAlgorithm
 from tianshou.algorithm.modelfree.reinforce import SimpleLossTrainingStats
@@ -17,7 +19,7 @@ from torch import Tensor, nn
 
 from algorithms import check_paid, check_serves, settings
 from algorithms.choices import GreedyPolicy
-from algorithms.offpolicy import Light
+from algorithms.offpolicy import Light, rising
 from algorithms.onpolicy import adam
 from algorithms.recurrent_values import following, greedy_of
 from marl.team import Part
@@ -35,7 +37,7 @@ class Mixture(Light, OffPolicyAlgorithm[GreedyPolicy], LaggedNetworkPolyakUpdate
         check_paid(name, part.reward)
         super().__init__(policy=greedy_of(part, s))
         LaggedNetworkPolyakUpdateAlgorithmMixin.__init__(self, s.tau)
-        self.s, self.mixer = s, mixer
+        self.s, self.mixer, self._updates = s, mixer, updates
         self.model_old, self.mixer_old = self._add_lagged_network(self.policy.model), self._add_lagged_network(mixer)
         learning = nn.ModuleList([self.policy.model, mixer])
         self.optim = self._create_optimizer(learning, adam(s.lr, s.anneal, updates), max_grad_norm=s.gradient_norm)
@@ -43,24 +45,23 @@ class Mixture(Light, OffPolicyAlgorithm[GreedyPolicy], LaggedNetworkPolyakUpdate
         self._iter = 0
 
     def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
-        """Tensors, the team's reward and whether the team goes on."""
-        reward = buffer.paid(indices)
+        """Tensors; the team's discounted rewards, and by how much what follows the last of them counts."""
+        reward, held, last = buffer.ahead(indices, self.s.n_step)
+        later = batch if self.s.n_step == 1 else buffer.team_rows(last)
         if self.s.standardise:
-            self.ret_rms.update(reward)
+            self.ret_rms.update(reward[0])
             reward = self.ret_rms.norm(reward)
         here = self.policy.acted.device
-        fields = {name: torch.from_numpy(batch.__dict__[name]).to(here) for name in ("obs", "obs_next", "state", "state_next")}
-        alive = batch.alive
+        fields = {"obs": batch.obs, "obs_next": later.obs_next, "state": batch.state, "state_next": later.state_next}
+        fields |= {"alive": batch.alive, "alive_next": later.alive & ~later.terminated}
+        fields["reward"] = (reward * held * self.s.gamma ** np.arange(len(held))[:, None]).sum(0).astype(np.float32)
+        fields["follows"] = (self.s.gamma ** held.sum(0)).astype(np.float32) * ~buffer.over(last)
+        if self.s.priority:
+            fields["weight"] = buffer.weights(indices, rising(self.s.beta, self._iter, self._updates))
+        batch.__dict__.update({name: torch.from_numpy(field).to(here) for name, field in fields.items()})
+        batch.__dict__["act"] = torch.from_numpy(batch.act).to(here).long()
         if self.policy.state_width:  # rows of sequences: some may have no member left
-            fields["obs"] = batch.slices.to(here)
-        batch.__dict__.update(
-            fields,
-            act=torch.from_numpy(batch.act).to(here).long(),
-            alive=torch.from_numpy(alive).to(here),
-            alive_next=torch.from_numpy(alive & ~batch.terminated).to(here),
-            reward=torch.as_tensor(reward, dtype=torch.float32, device=here),
-            goes_on=torch.from_numpy(~buffer.over(indices)).to(here),
-        )
+            batch.__dict__["obs"] = batch.slices.to(here)
         return batch
 
     def _values(self, batch: Any) -> Tensor:
@@ -80,15 +81,18 @@ class Mixture(Light, OffPolicyAlgorithm[GreedyPolicy], LaggedNetworkPolyakUpdate
             old = self._following(self.model_old.module, batch)
             chosen = (self._following(self.policy.model, batch) if self.s.double else old).argmax(2, keepdim=True)
             values = old.gather(2, chosen).squeeze(2) * batch.alive_next
-            y: Tensor = batch.reward + self.s.gamma * batch.goes_on * self.mixer_old.module(values, batch.state_next)
+            y: Tensor = batch.reward + batch.follows * self.mixer_old.module(values, batch.state_next)
             return y
 
     def _update_with_batch(self, batch: Any) -> SimpleLossTrainingStats:
         taken = self._values(batch).gather(2, batch.act).squeeze(2) * batch.alive
-        errors = (self._targets(batch) - self.mixer(taken, batch.state)).square()
+        off = self._targets(batch) - self.mixer(taken, batch.state)
+        errors = off.square() * batch.weight if self.s.priority else off.square()
         loss = errors[batch.alive.any(0)].mean() if self.policy.state_width else errors.mean()
         self.optim.step(loss)
         self._iter += 1
         if self._iter % self.s.target == 0:
             self._polyak()
+        if self.s.priority:
+            batch.__dict__["weight"] = off  # what the buffer's priorities follow
         return SimpleLossTrainingStats(loss=loss.item())

@@ -35,3 +35,8 @@ class Light:
             for pair in self._lagged_networks._lagged_network_pairs:
                 for old, new in zip(pair.target.parameters(), pair.source.parameters(), strict=True):
                     old.mul_(1 - self.tau).add_(self.tau * new)
+
+
+def rising(beta: float, done: int, updates: int) -> float:
+    """beta at the first of so many updates, rising linearly to 1 at the last."""
+    return beta + (1.0 - beta) * min(1.0, done / max(updates, 1))

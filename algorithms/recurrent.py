@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,8 @@ from marl.team import Part
 
 class Trunk(nn.Module):
     """Observations [n, O] and state [n, S] -> memory's output [n, W] and the next state."""
+
+    eyes: ClassVar[tuple[str, ...]] = ("layers",)
 
     def __init__(self, inputs: int, s: settings.Remembering) -> None:
         super().__init__()

@@ -148,8 +148,21 @@ class Replayed(Settings):
 
 
 @dataclass
+class Prioritised(Replayed):
+    """What they have whose rows may be drawn by their errors."""
+
+    priority: float = setting(0.0, 0.0, 10.0, "alpha: rows are drawn in proportion to |error|^alpha; 0: uniformly")
+    beta: float = setting(0.4, 0.0, 1.0, "exponent of the weights of rows drawn by priority, which rises linearly to 1 over the run")
+
+
+HINDSIGHT = "k: k / (k + 1) of the drawn rows have as their goal what was reached later in their episode; 0: none"
+
+
+@dataclass
 class ISAC(Replayed):
     """Of `algorithms.isac`."""
+
+    hindsight: float = setting(0.0, 0.0, 1_000.0, HINDSIGHT)
 
     tau: float = setting(0.005, 0.0, 1.0, "share of the new critic that enters the target critic")
     n_step: int = setting(1, 1, 1_000, "steps of reward before bootstrapping")
@@ -157,6 +170,11 @@ class ISAC(Replayed):
     target_entropy: float | None = setting(
         None, -1e6, 1e6, "nats; none: -1 a continuous column, .5 log of the legal choices a discrete one"
     )
+
+    def check(self) -> None:
+        """As its parent's; what follows a relabelled row had another goal."""
+        super().check()
+        check_hindsight(self.hindsight, n_step=self.n_step)
 
 
 @dataclass
@@ -185,7 +203,7 @@ class Reinforce(Rolled):
 
 
 @dataclass
-class Exploring(Replayed, Remembering):
+class Exploring(Prioritised, Remembering):
     """What algorithms have that take a random choice with probability epsilon and the best one else."""
 
     serves: ClassVar[str] = "choices"
@@ -196,6 +214,12 @@ class Exploring(Replayed, Remembering):
     sequence: int = setting(16, 1, 1_000_000, "ticks that a memory is unrolled over and learned from; `batch` counts their rows")
     burn_in: int = setting(4, 0, 1_000_000, "ticks before them that only bring the memory up to date")
 
+    def check(self) -> None:
+        """As its parent's; a memory learns from sequences, which are drawn uniformly."""
+        super().check()
+        if self.priority and self.memory != "none":
+            raise UserError(f"algorithm.priority = {self.priority:g} with algorithm.memory = {self.memory!r}: legal is 0")
+
 
 @dataclass
 class IDQN(Exploring):
@@ -205,6 +229,46 @@ class IDQN(Exploring):
     target: int = setting(200, 1, 1_000_000, "updates after which the target network is set to the one that learns")
     n_step: int = setting(1, 1, 1_000, "steps of reward before bootstrapping")
     huber: float | None = setting(None, 1e-9, 1e9, "delta of the Huber loss; none: squared error")
+    tau: float = setting(1.0, 0.0, 1.0, "share of the network that enters the target network every `target` updates")
+    gradient_norm: float | None = setting(None, 1e-9, 1e9, "largest L2 norm of a gradient; none: no bound")
+    standardise: bool = setting(False, 0, 1, "rewards less their running mean over their running deviation")
+    hindsight: float = setting(0.0, 0.0, 1_000.0, HINDSIGHT)
+
+    def check(self) -> None:
+        """As its parent's; Tianshou's Huber loss takes no weights, and what follows a relabelled row had another goal."""
+        super().check()
+        if self.priority and self.huber is not None:
+            raise UserError(f"algorithm.huber = {self.huber:g} with algorithm.priority = {self.priority:g}: legal is none")
+        check_hindsight(self.hindsight, n_step=self.n_step, priority=self.priority, memory=self.memory)
+
+
+def check_hindsight(goals: float, n_step: int, priority: float = 0.0, memory: str = "none") -> None:
+    """Raise UserError where rows that are relabelled cannot be used so."""
+    if goals and n_step > 1:
+        raise UserError(f"algorithm.n_step = {n_step} with algorithm.hindsight = {goals:g}: legal is 1")
+    if goals and (priority or memory != "none"):
+        what = f"priority = {priority:g}" if priority else f"memory = {memory!r}"
+        raise UserError(f"algorithm.hindsight = {goals:g} with algorithm.{what}: legal is 0")
+
+
+@dataclass
+class Rainbow(Prioritised):
+    """Of `algorithms.rainbow`."""
+
+    serves: ClassVar[str] = "choices"
+    priority: float = setting(0.5, 0.0, 10.0, "alpha: rows are drawn in proportion to |error|^alpha; 0: uniformly")
+    n_step: int = setting(3, 1, 1_000, "steps of reward before bootstrapping")
+    target: int = setting(200, 1, 1_000_000, "updates after which the target network is set to the one that learns")
+    atoms: int = setting(51, 2, 10_001, "values that a return's distribution is spread over")
+    lowest: float = setting(-10.0, -1e9, 1e9, "the lowest of them, in the units of the discounted return")
+    highest: float = setting(10.0, -1e9, 1e9, "the highest of them")
+    noise: float = setting(0.5, 0.0, 10.0, "sigma_0: how noisy the weights of the heads begin, in place of epsilon")
+
+    def check(self) -> None:
+        """As its parent's; the atoms lie between two different values."""
+        super().check()
+        if not self.lowest < self.highest:
+            raise UserError(f"algorithm.lowest = {self.lowest:g} of the atoms: legal is below algorithm.highest = {self.highest:g}")
 
 
 @dataclass
@@ -257,6 +321,13 @@ class VDN(Exploring):
     target: int = setting(1, 1, 1_000_000, "updates after which a share of the networks enters the target networks")
     tau: float = setting(0.01, 0.0, 1.0, "that share; 1: the target networks are set to those that learn")
     gradient_norm: float = setting(10.0, 1e-9, 1e9, "largest L2 norm of a gradient")
+    n_step: int = setting(1, 1, 1_000, "steps of reward before bootstrapping")
+
+    def check(self) -> None:
+        """As its parent's; what follows a row of a sequence is one tick on."""
+        super().check()
+        if self.n_step > 1 and self.memory != "none":
+            raise UserError(f"algorithm.n_step = {self.n_step} with algorithm.memory = {self.memory!r}: legal is 1")
 
 
 @dataclass

@@ -134,10 +134,13 @@ def counted(row: Row, folder: RunFolder) -> list[list[float]]:
 
 
 def reached(row: Row, points: Sequence[Sequence[float]]) -> int | None:
-    """Step of the first of `lasting` evaluations in a row that are at the goal, None where there are none."""
+    """Step of the first of `lasting` evaluations in a row that are at the goal, None where there are none.
+
+    What is met before anything was learned is no goal: the evaluation at step 0 does not count.
+    """
     first, lasted = 0, 0
     for step, value in points:
-        if not row.passes.holds(value):
+        if step == 0 or not row.passes.holds(value):
             lasted = 0
             continue
         first, lasted = (int(step), 1) if lasted == 0 else (first, lasted + 1)

@@ -100,7 +100,7 @@ def missed(row: Row, values: Sequence[float], failed: Mapping[int, str]) -> list
     return said
 
 
-HEAD = ("row", "published", "ours, mean [95 %, t over seeds]", "asked", "verdict", "wall", "CPU", "env steps/s")
+HEAD = ("row", "published", "ours, mean [95 %, t over seeds]", "asked", "verdict", "wall, all seeds", "CPU", "env steps/s")
 
 
 def cells(v: Verdict) -> list[str]:

@@ -10,7 +10,9 @@ from tianshou.utils.logger.logger_base import LazyLogger
 
 from marl import sight
 from marl.collect import LaneCollector
+from marl.hindsight import HindsightBuffer
 from marl.joint import TeamBuffer
+from marl.priority import PrioritisedBuffer, PrioritisedTeamBuffer
 from marl.replay import Buffers, LaneBuffer
 from marl.schedule import Schedule
 from marl.sequences import SequenceBuffer, Stretch, TeamSequenceBuffer
@@ -26,6 +28,8 @@ KINDS: dict[tuple[bool, bool], type[LaneBuffer]] = {
     (True, True): TeamSequenceBuffer,
 }
 """By whether a learner is central and whether its policy remembers."""
+PRIORITISED: dict[bool, type[LaneBuffer]] = {False: PrioritisedBuffer, True: PrioritisedTeamBuffer}
+"""Of learners without memory, by whether they are central."""
 
 
 class Counters(LazyLogger):
@@ -82,8 +86,20 @@ def make_buffers(team: Team, n_envs: int, settings: Any, seed: int) -> Buffers:
             rows = rows if team.on_policy else how["stretch"].ring(rows)
         if getattr(own, "CENTRAL", False):
             how["state_width"] = part.state_width
-        buffers[name] = KINDS[getattr(own, "CENTRAL", False), remembers](part.n, n_envs, rows, part.width, width, **how)
+        buffers[name] = _kind(own, settings, part, remembers, how)(part.n, n_envs, rows, part.width, width, **how)
     return buffers
+
+
+def _kind(learner: Any, settings: Any, part: Part, remembers: bool, how: dict[str, Any]) -> type[LaneBuffer]:
+    """The buffer's class, whose own arguments are added to `how`. Memory, priorities and hindsight exclude each other."""
+    central = getattr(learner, "CENTRAL", False)
+    if getattr(settings, "priority", 0.0):
+        how["alpha"] = settings.priority
+        return PRIORITISED[central]
+    if getattr(settings, "hindsight", 0.0):
+        how |= {"aims": part.aims, "goals": settings.hindsight}
+        return HindsightBuffer
+    return KINDS[central, remembers]
 
 
 def _stretch(settings: Any, width: int, on_policy: bool) -> Stretch:

@@ -31,6 +31,7 @@ CHECKS: dict[str, Callable[[Trial], None]] = {
     "threads": contract.check_threads,
     "clipping": contract.check_clipping,
     "masks": contract.check_masks,
+    "goal": contract.check_goal,
     "living": episodes.check_living,
     "ends": episodes.check_ends,
     "begin": episodes.check_begin,

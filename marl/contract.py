@@ -12,7 +12,7 @@ import numpy as np
 from marl import driver, rng, spaces
 from marl.copies import action_bounds
 from marl.errors import UserError
-from marl.game import RUNNING, Discrete, Table, bounds
+from marl.game import RUNNING, TERMINATED, Discrete, Table, bounds
 from marl.params import Limits
 from marl.trial import SEED, Array, Trial, difference, digest, drawn, played
 from marl.vector import PARALLEL_FROM, VectorGame
@@ -192,6 +192,24 @@ def _choices(copies: VectorGame) -> Iterator[tuple[str, int, int, Array]]:
                 if isinstance(column, Discrete):
                     yield name, a, u, copies.action_mask[:, a, begin : begin + column.k]
                     begin += column.k
+
+
+def check_goal(trial: Trial) -> None:
+    """What a declared goal says of the observations after a tick is what the tick paid, and whether it ended the game."""
+    copies = trial.start(COPIES)
+    for role, goal in (trial.game.goal(trial.params) if trial.game.goal else {}).items():
+        if role not in copies.groups:
+            raise trial.refuse(f"goal of {role!r}: roles are {', '.join(copies.groups)}")
+        group = copies.groups[role].group
+        aims = goal.aims(group, trial.params)
+        for before in played(copies, STEPS):
+            rows, own = group.cut(copies.final_obs), before[:, group.lo : group.hi]
+            reward, over = aims.outcome(rows[own][:, aims.achieved], rows[own][:, aims.desired])
+            if not np.array_equal(np.asarray(reward, np.float32), copies.reward[:, group.lo : group.hi][own]):
+                raise trial.refuse(f"the goal of {role} pays something else than the tick did")
+            ended = np.broadcast_to((copies.status == TERMINATED)[:, None], own.shape)[own]
+            if not np.array_equal(over, ended):
+                raise trial.refuse(f"the goal of {role} and the tick do not agree on whether the game is over")
 
 
 def check_params(trial: Trial) -> None:

@@ -13,7 +13,7 @@ from collections import namedtuple
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any, get_args, get_type_hints
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -107,6 +107,37 @@ class Role:
         return sum(c.k for c in self.action.values() if isinstance(c, Discrete))
 
 
+@dataclass(frozen=True)
+class Goal:
+    """That agents of a role are after a goal, which they see: columns of their observation, as many of the one as of the other.
+
+    `outcome(params, achieved [N, g], desired [N, g])` is what a tick pays and whether it ends the game, (reward [N], over [N]),
+    where those are what the observation after it shows. So what was reached can be learned from as if it had been the goal.
+    """
+
+    achieved: tuple[str, ...]
+    desired: tuple[str, ...]
+    outcome: Callable[[Any, F4, F4], tuple[F4, B1]]
+
+    def aims(self, role: Any, params: Any) -> Aims:
+        """The goal by column number, of a role or its group. Raises UserError where the columns are not the role's."""
+        columns = list(role.observation)
+        missing = [name for name in (*self.achieved, *self.desired) if name not in columns]
+        if missing or len(self.achieved) != len(self.desired):
+            what = f"column {missing[0]!r}" if missing else f"{len(self.achieved)} columns achieved and {len(self.desired)} desired"
+            raise UserError(f"goal of {role.name!r} has {what}: expected are as many columns of its observation of each kind")
+        achieved, desired = (np.array([columns.index(name) for name in names]) for names in (self.achieved, self.desired))
+        return Aims(achieved, desired, lambda a, d: self.outcome(params, a, d))
+
+
+class Aims(NamedTuple):
+    """A goal at known parameters: numbers of the columns [g], and outcome(achieved, desired) -> (reward [N], over [N])."""
+
+    achieved: npt.NDArray[np.intp]
+    desired: npt.NDArray[np.intp]
+    outcome: Callable[[F4, F4], tuple[F4, B1]]
+
+
 Baseline = Callable[[Any, F4, np.random.Generator], npt.NDArray[Any]]
 """(params, obs [N, O], generator) -> actions [N, U] in the units of the action table."""
 
@@ -128,7 +159,8 @@ class Game:
 
     `reference(params)` names the baseline that scores are relative to, `naive` the one that scores 0. `known(params)`
     gives closed-form values by name, `trials(params)` named settings that an evaluation reports (a held-out file, say;
-    the training's own setting where there is none). `action_grid(params)` maps a role to [K, U] rows of actions.
+    the training's own setting where there is none). `action_grid(params)` maps a role to [K, U] rows of actions,
+    `goal(params)` one to what its agents are after.
     """
 
     name: str
@@ -155,6 +187,7 @@ class Game:
     known: Callable[[Any], Mapping[str, float]] | None = None
     trials: Callable[[Any], Mapping[str, Params]] | None = None
     action_grid: Callable[[Any], Mapping[str, npt.NDArray[Any]]] | None = None
+    goal: Callable[[Any], Mapping[str, Goal]] | None = None
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     citation: str = ""
 
@@ -193,5 +226,5 @@ def bounds(table: ActionTable | Table) -> tuple[F8, F8]:
 
 __all__ = [
     "B1", "F4", "F8", "I8", "RUNNING", "TERMINATED", "TRUNCATED", "U8", "ActionTable", "Baseline", "Column", "Component",
-    "Discrete", "Game", "Params", "Role", "Rule", "Table", "array", "bounds", "index", "inf",
+    "Discrete", "Game", "Goal", "Params", "Role", "Rule", "Table", "array", "bounds", "index", "inf",
 ]  # fmt: skip

@@ -102,6 +102,20 @@ class TeamBuffer(LaneBuffer):
         found: Array = np.all(self.lanes("terminated")[:, index], axis=0)
         return found
 
+    def ahead(self, index: Array, steps: int) -> tuple[Array, Array, Array]:
+        """Of team rows [N]: (rewards [k, N] of those up to k = `steps` ticks on, which of them there are [k, N], the last one [N]).
+
+        A row whose copy's episode ends is the last, and so is a copy's newest.
+        """
+        rows, held = [index], [np.ones(len(index), np.bool_)]
+        done, newest = self.lanes("done"), (self._at - 1) % self.rows
+        for _ in range(steps - 1):
+            last, t = rows[-1], rows[-1] % self.rows
+            goes = held[-1] & ~done[:, last].all(0) & (t != newest)
+            rows.append(np.where(goes, last - t + (t + 1) % self.rows, last))
+            held.append(goes)
+        return np.stack([self.paid(row) for row in rows]), np.stack(held), rows[-1]
+
     def joint(self) -> Joint:
         """The rollout as team rows."""
         terminated = self.over()
@@ -130,13 +144,7 @@ class TeamBuffer(LaneBuffer):
         """From a replay, `batch_size` uniform team rows in which a member acted: lanes [n, N, ...], state [N, S]. Else as a LaneBuffer."""
         if not self.keep_next or not batch_size:
             return super().sample(batch_size)
-        index = self._draw_rows(batch_size)
-        alive = self.lanes("alive")
-        while not self._all_alive:
-            dead = np.flatnonzero(~alive[:, index].any(0))
-            if not len(dead):
-                break
-            index[dead] = self._draw_rows(len(dead))
+        index = self.draw_rows(batch_size)
         return self.team_rows(index), index
 
     def team_rows(self, index: Array) -> Batch:
@@ -149,7 +157,17 @@ class TeamBuffer(LaneBuffer):
         rows.__dict__.update(lanes, **states, info=Batch())
         return rows
 
-    def _draw_rows(self, count: int) -> Array:
+    def draw_rows(self, count: int) -> Array:
+        """Uniform team rows [N] in which a member acted."""
+        index, alive = self._any_rows(count), self.lanes("alive")
+        while not self._all_alive:
+            dead = np.flatnonzero(~alive[:, index].any(0))
+            if not len(dead):
+                break
+            index[dead] = self._any_rows(len(dead))
+        return index
+
+    def _any_rows(self, count: int) -> Array:
         flat = self._random_state.randint(0, self.copies * self._filled, count)
         return flat // self._filled * self.rows + flat % self._filled
 

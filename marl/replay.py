@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from tianshou.data import Batch, ReplayBuffer
 
+from marl.window import Window
+
 Array = npt.NDArray[Any]
 
 
@@ -178,6 +180,10 @@ class LaneBuffer(ReplayBuffer):
     def _draw(self, count: int) -> Array:
         flat = self._random_state.randint(0, len(self), count)
         return self._base[flat // self._filled] + flat % self._filled
+
+    def window(self, batch: Any, index: Array, steps: int) -> Window:
+        """What the n-step targets of the rows `batch`, drawn at `index`, are computed from."""
+        return Window(self, index, steps)
 
     def sample(self, batch_size: int | None) -> tuple[Any, npt.NDArray[np.intp]]:
         """(batch, indices). All rows of a full rollout come as views."""

@@ -23,7 +23,7 @@ from marl import sight
 from marl.convention import INDIVIDUAL, REWARDS
 from marl.copies import Copies, Group
 from marl.errors import UserError
-from marl.game import Baseline, Column, Discrete, bounds
+from marl.game import Aims, Baseline, Column, Discrete, bounds
 
 SHARING = ("all", "group", "none")
 
@@ -34,6 +34,7 @@ class Part:
 
     `learns` is false for agents that a script plays throughout a run.
     `reward` says what its agents are paid (`marl.convention`).
+    `aims` is the goal that its agents are after, None where the game declares none.
     `grid` [K, U] are the actions that the game offers to learners that choose from a finite set, None where it offers none.
     `state_width` is S, the columns of the global state, `costs` names the game's cost columns. With `ids`, rows say which of
     the agents from `origin` on they are of.
@@ -51,6 +52,7 @@ class Part:
     origin: int = 0
     reward: str = INDIVIDUAL
     costs: tuple[str, ...] = ()
+    aims: Aims | None = field(default=None, compare=False)
 
     @property
     def n(self) -> int:
@@ -128,7 +130,8 @@ def parts(copies: Copies, sharing: str, learners: int | None = None, reward: str
     rivals = [Part(f"{g.name}_rivals", g, hi, g.hi, copies.masked, learns=False) for g, _, hi in cuts if hi < g.hi]
     width = copies.state.shape[1]
     of_all: dict[str, Any] = {"state_width": width, "reward": reward, "costs": copies.cost_names}
-    return {part.name: replace(part, grid=grids.get(part.group.name), **of_all) for part in [*named, *rivals]}
+    aims = _aims(copies, groups)
+    return {p.name: replace(p, grid=grids.get(p.group.name), aims=aims.get(p.group.name), **of_all) for p in [*named, *rivals]}
 
 
 def _grids(copies: Copies) -> dict[str, npt.NDArray[np.float64]]:
@@ -137,6 +140,15 @@ def _grids(copies: Copies) -> dict[str, npt.NDArray[np.float64]]:
     if game is None or game.action_grid is None:
         return {}
     return {role: np.asarray(rows, np.float64) for role, rows in game.action_grid(getattr(copies, "params", None)).items()}
+
+
+def _aims(copies: Copies, groups: Sequence[Group]) -> dict[str, Aims]:
+    """Role -> the goal that it is after, where the game declares one and its reward has the weights that it was declared with."""
+    game, weights = getattr(copies, "game", None), getattr(copies, "weights", {})
+    if game is None or game.goal is None or any(weights[name] != component.weight for name, component in game.reward.items()):
+        return {}
+    params, declared = getattr(copies, "params", None), {group.name: group for group in groups}
+    return {role: goal.aims(declared[role], params) for role, goal in game.goal(params).items()}
 
 
 def seen(rows: Any) -> Batch:

@@ -286,10 +286,12 @@ class Run:
     def _take(self, verdict: Verdict) -> bool:
         """Keep the best policy, stop where patience ends; True where the curriculum moves to another stage.
 
-        The best is by score where there is one, else by return. Whether a score is refused (`marl.score`) depends on
-        the references alone: in a stage either all evaluations have one or none has.
+        The best is by score where there is one, else by return. A team that shares its reward is judged by its return: the
+        score is of one learner among others who play the reference, which it never met. Whether a score is refused
+        (`marl.score`) depends on the references alone: in a stage either all evaluations have one or none has.
         """
-        value = verdict.score if verdict.score is not None else float(verdict.evaluation.by_episode.mean())
+        own = verdict.score if self._reward == INDIVIDUAL else None
+        value = float(verdict.evaluation.by_episode.mean()) if own is None else own
         if value > self._best:
             self._best, self._best_at, self._best_steps = value, self.done, self._trainer._env_step
             checkpoint.save(self.folder / "best.pt", self._identity())

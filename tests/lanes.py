@@ -27,6 +27,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "ia2c": {"hidden": [8], "rollout": 4},
     "reinforce": {"hidden": [8], "rollout": 4},
     "idqn": {"hidden": [8], "replay": 200, "warm_up": 0, "batch": 16},
+    "rainbow": {"hidden": [8], "replay": 200, "warm_up": 0, "batch": 16, "atoms": 11},
     "itd3": {"hidden": [8], "replay": 200, "warm_up": 0, "batch": 16},
     "mappo": {"hidden": [8], "rollout": 4},
     "vdn": {"hidden": [8], "replay": 200, "warm_up": 0, "batch": 16},

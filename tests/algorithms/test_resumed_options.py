@@ -20,6 +20,7 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("ippo", {"cvar": 0.3, "cvar_episodes": 5}),
     ("mappo", {"cvar": 0.3, "cvar_episodes": 5}),
     *((name, {"normalise_observations": True}) for name in ("ippo", "mappo", "isac", "qmix", "maddpg")),
+    ("ippo", {"memory": "gru", "normalise_observations": True, "cvar": 0.3, "entropy": 0.1, "entropy_target": 0.5}),
     ("mappo", {"critic": "pooled"}),
     ("mappo", {"critic": "attention", "heads": 2}),
     ("ippo_lagrangian", {"cost_limit": 0.1, "proportional": 0.5, "derivative": 0.5, "return_scaling": True}),

@@ -25,6 +25,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "speaker_listener": ("speaker_listener", {"horizon": 3}),
     "foraging": ("foraging", {"size": 5, "horizon": 3}),
     "bertrand": ("bertrand", {"horizon": 3}),
+    "bit_flip": ("bit_flip", {"bits": 4, "horizon": 3}),
     "warehouse": ("warehouse", {"column_height": 2, "horizon": 3}),
     "auction_log": ("auction_log", {"n_agents": 2, "horizon": 40, "budget": 1 / 8}),
     "cluster": ("cluster", {"n_agents": 3, "horizon": 3, "load": 2.0, "slack": 2.0, "outage": 0.1, "burst": 2.0}),

@@ -155,6 +155,13 @@ def test_patience_ends_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert resumed.run() == outcome
 
 
+@pytest.mark.parametrize(("reward", "best"), [("individual", 9.0), ("team_mean", 3.0)])
+def test_a_team_is_best_by_its_return_others_by_score(reward: str, best: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Told(monkeypatch, [1.0, 3.0, 2.0])
+    monkeypatch.setattr(Verdict, "score", 9.0)
+    assert done(tmp_path, reward=reward)[0].best == best
+
+
 def test_the_best_is_the_learners_not_their_rivals(tmp_path: Path) -> None:
     """Where one learns among scripted ones, rows and the best are of its own return."""
     outcome, rows = done(tmp_path, rivals="random")

@@ -14,6 +14,7 @@ from tianshou.algorithm import PPO
 from torch import nn
 
 import algorithms
+from algorithms.recurrent import Trunk
 from marl.sight import LARGEST, Sight, attach
 from marl.team import parts, seen
 from marl.vector import VectorGame
@@ -82,6 +83,26 @@ def test_every_network_of_every_algorithm_sees_through_it(name: str, monkeypatch
         here.update()
     for seen_by in given.values():
         assert seen_by and all((x[..., :2] == -LARGEST).all() for x in seen_by)
+
+
+@pytest.mark.parametrize("memory", ["gru", "lstm", "attention"])
+@pytest.mark.parametrize("name", ["ippo", "mappo", "idqn"])
+def test_what_has_memory_sees_through_it_before_it_remembers(name: str, memory: str) -> None:
+    """The layers under the memory are given what the moments make of the rows, the heads above it what the memory gives."""
+    own = {"rollout": 4} if name == "idqn" else {}
+    here = lanes(VectorGame(COMMONS, 4, n_agents=3, horizon=7), name, normalise_observations=True, memory=memory, **own)
+    (learner,) = here.team.learners.values()
+    trunks = [module for module in learner.modules() if isinstance(module, Trunk)]
+    assert trunks and {trunk.layers for trunk in trunks} == set(hooked(learner)) - {learner.critic if name == "mappo" else None}
+    for _ in range(6):
+        here.collect(4)
+        here.update()
+    caught: list[torch.Tensor] = []
+    for trunk in trunks:
+        trunk.layers.register_forward_pre_hook(lambda _, x: caught.append(x[0]))
+    here.collect(4)
+    assert caught and abs(float(torch.cat([x[..., 1].flatten() for x in caught]).mean())) < 1.0
+    assert max(float(x.abs().max()) for x in caught) > 1.2  # time left and stock are shares, within [0, 1], in the rows
 
 
 def test_nobody_sees_through_it_who_does_not_ask() -> None:
