@@ -86,10 +86,12 @@ REPLAYED: dict[str, Any] = {"gamma": 0.9, "lr": 1e-3, "rollout": 1, "warm_up": 2
 ROLLED: dict[str, Any] = {"gamma": 0.9, "lr": 2e-3, "rollout": 25, "epochs": 8, "entropy": 0.003}
 
 
-def trained(folder: Path, env: dict[str, Any], name: str, steps: int, reward: str, settings: dict[str, Any]) -> list[float]:
-    """Mean return an agent of a run's evaluations: of 64 episodes each, the first untrained, the last at the end."""
+def trained(
+    folder: Path, env: dict[str, Any], name: str, steps: int, reward: str, settings: dict[str, Any], episodes: int = 64
+) -> list[float]:
+    """Mean return an agent of a run's evaluations: the first untrained, the last at the end."""
     given = {**env, **{f"algorithm.{key}": value for key, value in settings.items()}}
-    evaluation = {"every": steps, "episodes": 64}
+    evaluation = {"every": steps, "episodes": episodes}
     experiments.train(
         "pettingzoo", name, run_dir=folder, total_steps=steps, n_envs=16, reward=reward, sharing="group", evaluation=evaluation, **given
     )
@@ -124,7 +126,7 @@ def test_lbforaging_is_learned(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_rware_is_trained_on(tmp_path: Path) -> None:
     """Its reward is too rare to be learned in a test: the run ends, and nobody is paid for what was not delivered."""
-    returns = trained(tmp_path / "run", WAREHOUSE, "ippo", 8_000, "individual", {**ROLLED, "rollout": 50})
+    returns = trained(tmp_path / "run", WAREHOUSE, "ippo", 8_000, "individual", {**ROLLED, "rollout": 50}, episodes=4)
     rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert {row["train/length"] for row in rows if "train/length" in row} == {500.0}
     assert min(returns) >= 0.0
