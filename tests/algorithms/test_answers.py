@@ -95,6 +95,7 @@ FOUND: dict[str, dict[str, Any]] = {
     "ia2c": ROLLED,
     "mappo": {"rollout": 8, "lr": 3e-3, "reward": "team_mean"},
     "idqn": {**REPLAYED, "epsilon_steps": 4_000},
+    "rainbow": {**REPLAYED, "lowest": 0.0, "highest": 10.0},
     "maddpg": REPLAYED,
     "matd3": REPLAYED,
     "isac": {**REPLAYED, "alpha": 0.05},

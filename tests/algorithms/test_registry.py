@@ -117,8 +117,8 @@ def test_it_is_made_for_what_it_serves_and_else_names_who_can(name: str, label: 
 
 
 REFUSED = [
-    *((name, "pasture") for name in ("idqn", "vdn", "qmix")),
-    *((name, "bargain") for name in ("idqn", "vdn", "qmix", "itd3")),
+    *((name, "pasture") for name in ("idqn", "rainbow", "vdn", "qmix")),
+    *((name, "bargain") for name in ("idqn", "rainbow", "vdn", "qmix", "itd3")),
     ("itd3", "shelf"),
 ]
 
