@@ -48,6 +48,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 """What differs from the defaults, so that normalisers, warm-up and a full ring are all passed within seconds."""
 
 MEMORIES = ("gru", "lstm", "attention")
+UNREMEMBERED = ("priority", "n_step")
+"""Settings that are left at their defaults with memory, whose sequences are drawn uniformly."""
 
 
 def stages() -> Curriculum:
@@ -60,8 +62,11 @@ def main(name: str, folder: Path, seed: int, pause: float = 0.0) -> None:
     """Start the run in `folder`, or resume what stands there. Episodes of 13 ticks end within rollouts."""
     torch.set_num_threads(1)
     name, _, kind = name.partition("-")
-    memory = {"memory": kind, "memory_width": 8, "memory_length": 4, "sequence": 4} if kind in MEMORIES else {}
-    settings = algorithms.settings_of(name)(lr=1e-3, hidden=[16], **SETTINGS.get(name, {}), **memory)
+    given = SETTINGS.get(name, {})
+    if kind in MEMORIES:
+        given = {key: value for key, value in given.items() if key not in UNREMEMBERED}
+        given |= {"memory": kind, "memory_width": 8, "memory_length": 4, "sequence": 4}
+    settings = algorithms.settings_of(name)(lr=1e-3, hidden=[16], **given)
 
     def watch(_: Progress) -> None:
         time.sleep(pause)
