@@ -93,7 +93,8 @@ class LaneCollector(BaseCollector):
     def _forget(self, done: npt.NDArray[np.bool_]) -> None:
         """Lanes whose episode ended, done [B, A], begin without a memory."""
         for name, part in self.team.plan.items():
-            self._recalls[name].forget(done[:, part.lo : part.hi].ravel())
+            if self._recalls[name].width:
+                self._recalls[name].forget(done[:, part.lo : part.hi].ravel())
 
     def _validate_buffer(self) -> None:
         """Buffers are made for the lanes; there is nothing to compare."""

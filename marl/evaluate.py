@@ -96,7 +96,8 @@ def play(copies: Copies, plan: Mapping[str, Part], policies: Mapping[str, Policy
 
 def _forget(recalls: Mapping[str, Recall], plan: Mapping[str, Part], over: Array) -> None:
     for name, recall in recalls.items():
-        recall.forget(np.repeat(over, plan[name].n))
+        if recall.width:
+            recall.forget(np.repeat(over, plan[name].n))
 
 
 def choose(policy: Policy, part: Part, copies: Copies, recall: Recall | None = None) -> Array:

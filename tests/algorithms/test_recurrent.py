@@ -11,7 +11,6 @@ from tianshou.utils.torch_utils import policy_within_training_step
 
 import algorithms
 from marl.errors import UserError
-from marl.opinion import opinion_of
 from marl.vector import VectorGame
 from tests.lanes import Lanes, lanes
 from tests.payday import PAYDAY
@@ -194,12 +193,6 @@ def test_a_memory_that_is_off_leaves_networks_as_they_were() -> None:
     here.collect(4)
     assert type(buffer).__name__ == "LaneBuffer" and learner.FIELDS == ("logp",) and learner.policy.state_width == 0
     assert "memory" not in here.collector.state_dict() and "memory" not in buffer.state_dict()
-
-
-def test_an_ensemble_says_that_it_does_not_remember() -> None:
-    here = rolled("ippo", "gru", rollouts=0)
-    with pytest.raises(UserError, match="opinion of MemoryPolicy, which has memory: legal in an ensemble are policies without"):
-        opinion_of(one(here)[0].policy, torch.zeros(1, 2), 1.0)
 
 
 def test_sequences_that_do_not_fill_a_rollout_are_refused() -> None:
