@@ -32,6 +32,7 @@ AIMED: dict[str, dict[str, Any]] = {
     "isac": REPLAYED,
     "itd3": REPLAYED,
     "idqn": {**REPLAYED, "epsilon_steps": 5_000},
+    "rainbow": {**REPLAYED, "updates": 2, "lowest": -0.3, "highest": 0.0},
     "mappo": {"rollout": 16, "lr": 3e-3},
     "maddpg": REPLAYED,
     "matd3": REPLAYED,

@@ -32,7 +32,9 @@ def runner(**changed: Any) -> published.Row:
     return published.make({**VALUES, "kind": "race", "lasting": 2, **changed}, "tiny")
 
 
-@pytest.mark.parametrize(("values", "step"), [([1, 5, 5], 10), ([5, 1, 5, 5, 5], 20), ([5, 1, 5, 1, 5], None), ([5, 5, 1], None), ([5, 5, 5], 10), ([], None)])
+@pytest.mark.parametrize(
+    ("values", "step"), [([1, 5, 5], 10), ([5, 1, 5, 5, 5], 20), ([5, 1, 5, 1, 5], None), ([5, 5, 1], None), ([5, 5, 5], 10), ([], None)]
+)
 def test_a_goal_is_reached_where_it_lasts(values: list[float], step: int | None) -> None:
     points = [[10.0 * i, v] for i, v in enumerate(values)]
     assert races.reached(runner(passes={"of": "mean", "at_least": 4}), points) == step
