@@ -129,7 +129,6 @@ class GreedyPolicy(ChoosingPolicy, DiscreteQLearningPolicy):
         self.acted += len(obs)
         return self.uniform(obs)
 
-    def opinion(self, rows: Tensor, temperature: float) -> Opinion:
+    def opinion(self, rows: Tensor, out: Any, temperature: float) -> Opinion:
         """Its best choice, and its values: softmax(Q / temperature)."""
-        out = self(seen(rows))
         return of_values(self.map_action(out.act), out.logits, self.choices.actions, self._table, temperature)

@@ -102,10 +102,10 @@ class GumbelPolicy(SegmentPolicy, Policy):
         out.__dict__.update(act=act, state=state)
         return out
 
-    def opinion(self, rows: Tensor, temperature: float) -> Opinion:
+    def opinion(self, rows: Tensor, out: Any, temperature: float) -> Opinion:
         """Its mode, and the probabilities of the choices that it explores with; of its numbers it says no more."""
         logits = self.actor(rows)[0][:, self.actor.free :].split(self.actor.columns.choices, -1)
-        return Opinion(self.map_action(self(seen(rows)).act), None, tuple(probabilities(l) for l in logits))
+        return Opinion(self.map_action(out.act), None, tuple(probabilities(l) for l in logits))
 
     def fresh(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Of rows [N, width]: (actions drawn now [N, row], mean square of the legal logits [N])."""

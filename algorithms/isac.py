@@ -30,7 +30,7 @@ from algorithms.networks import HALF_LOG_TWO_PI, Columns, Critic
 from algorithms.onpolicy import adam
 from algorithms.opinions import of_squashed
 from marl.opinion import Opinion
-from marl.team import LightPolicy, Part, seen
+from marl.team import LightPolicy, Part
 
 LOWEST, HIGHEST = -20.0, 2.0
 """Bounds of a log standard deviation, as in the paper's code."""
@@ -63,11 +63,11 @@ class SoftPolicy(SegmentPolicy, SACPolicy):
         row = torch.cat(segments, -1) if logits else squashed
         return Batch(act=row, log_prob=log_prob, state=state)
 
-    def opinion(self, rows: Tensor, temperature: float) -> Opinion:
+    def opinion(self, rows: Tensor, out: Any, temperature: float) -> Opinion:
         """Its mode, and the distribution that it explores with."""
         free = self.actor.free
         mean, log_std, *logits = self.actor(rows)[0].split([free, free, *self.actor.columns.choices], -1)
-        return of_squashed(self.map_action(self(seen(rows)).act), mean, log_std.clamp(LOWEST, HIGHEST), logits)
+        return of_squashed(self.map_action(out.act), mean, log_std.clamp(LOWEST, HIGHEST), logits)
 
 
 class ChoicePolicy(LightPolicy, DiscreteSACPolicy):
@@ -81,9 +81,8 @@ class ChoicePolicy(LightPolicy, DiscreteSACPolicy):
         """[N, 1] choices."""
         return self._action_to_numpy(act).reshape(-1, 1)
 
-    def opinion(self, rows: Tensor, temperature: float) -> Opinion:
+    def opinion(self, rows: Tensor, out: Any, temperature: float) -> Opinion:
         """Its mode, and the probabilities that it explores with."""
-        out = self(seen(rows))
         none = out.logits[:, :0]
         return of_squashed(self.map_action(out.act), none, none, [out.logits])
 

@@ -21,7 +21,7 @@ from algorithms.opinions import of_product
 from marl.opinion import Opinion
 from marl.replay import LaneBuffer
 from marl.sequences import SequenceBuffer, Slices
-from marl.team import LightPolicy, seen
+from marl.team import LightPolicy
 
 PIECE = 8_192
 """Rows of one forward of the critic over a rollout."""
@@ -68,9 +68,8 @@ class ActorPolicy(LightPolicy, ProbabilisticActorPolicy):
         """Raw rows -> the units of the action table."""
         return self.actor.columns.to_units(self._action_to_numpy(act))
 
-    def opinion(self, rows: Tensor, temperature: float) -> Opinion:
+    def opinion(self, rows: Tensor, out: Any, temperature: float) -> Opinion:
         """Its mode, and the distribution that it explores with."""
-        out = self(seen(rows))
         return of_product(self.map_action(out.act), out.dist)
 
 

@@ -98,9 +98,8 @@ class NoisyPolicy(ChoosingPolicy, C51Policy):
         """Uniform over the legal choices, [N]: what is collected before the first update."""
         return self.uniform(obs)
 
-    def opinion(self, rows: Tensor, temperature: float) -> Opinion:
+    def opinion(self, rows: Tensor, out: Any, temperature: float) -> Opinion:
         """Its best choice, and its values: softmax(Q / temperature)."""
-        out = self(seen(rows))
         return of_values(self.map_action(out.act), out.values, self.choices.actions, self._table, temperature)
 
 

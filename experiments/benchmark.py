@@ -52,7 +52,9 @@ def ratios(quick: bool) -> list[Callable[[], Any]]:
     by_lanes = [(kind, n) for kind in (learning.collection, learning.training, learning.updating) for n in lanes]
     spread = references("spread")
     lanes_rows = [lambda kind=kind, n=n: kind(n) for kind, n in by_lanes]
-    return [rules.rules, rules.view, rules.threads, *lanes_rows, spread.mappo, spread.qmix]
+    allocation = references("allocation")
+    clusters = [lambda n=n: allocation.cluster(n) for n in allocation.SIZES]
+    return [rules.rules, rules.view, rules.threads, *clusters, *lanes_rows, spread.mappo, spread.qmix]
 
 
 def rates() -> list[list[str]]:

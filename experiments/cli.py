@@ -19,6 +19,8 @@ COMMANDS = {
     "list": ("experiments.listing", "games, algorithms, curricula; one game's parameters and columns: marl list env=auction"),
     "benchmark": ("experiments.benchmark", "speed of rules, collection and updates as ratios to plain references"),
     "reproduce": ("experiments.reproduction", "rerun published results and say PASS or FAIL: marl reproduce --list"),
+    "generate": ("experiments.generating", "write a synthetic data file: marl generate allocation_log -o trace.csv"),
+    "allocators": ("experiments.allocators", "mechanisms of the cluster side by side on a trace: marl allocators trace=FILE"),
     "answers": ("experiments.answers", "train on games with known answers and say PASS or FAIL"),
 }
 """Subcommand -> the module whose `main(arguments) -> exit code` runs it, and what it is for."""

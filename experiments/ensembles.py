@@ -65,6 +65,10 @@ class Ensemble:
         """Actions for observations by agent name, or as arrays: see `marl.actor.Actor.act`."""
         return self._actor.act(obs, mask)
 
+    def reset(self, over: Any = None) -> None:
+        """An episode begins: members with memory forget, see `marl.actor.Actor.reset`."""
+        self._actor.reset(over)
+
     def evaluate(self, episodes: int = 256) -> dict[str, Any]:
         """The ensemble, each member and every baseline on the same episodes, of a seed that no member was trained or chosen on."""
         check_asked(episodes, CHECKPOINTS[0])

@@ -18,7 +18,7 @@ entropy of the mean of the p_m. One member alone is followed as it is.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from marl.errors import UserError
 from marl.game import F8, I8, ActionTable, Column, Discrete
 from marl.opinion import Opinion, in_units, on_scale, opinion_of, share
-from marl.team import LightPolicy, Part
+from marl.team import LightPolicy, Part, seen
 
 KINDS = ("mean", "vote", "uncertainty")
 SUREST_VARIANCE = 1e-6
@@ -123,6 +123,15 @@ def checked_weights(weights: Sequence[float] | None, members: int) -> F8:
     return total
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """What N agents see: obs [N, O], agents [N] their numbers, mask [N, M]."""
+
+    obs: npt.NDArray[Any]
+    agents: I8
+    mask: npt.NDArray[Any]
+
+
 class EnsemblePolicy(LightPolicy):
     """The members' policies as one policy of `part`, whose rows name their agents: members may share parameters in any way.
 
@@ -136,29 +145,47 @@ class EnsemblePolicy(LightPolicy):
         self.part, self.kind, self.weights, self.temperature = part, kind, weights, temperature
         self._seats = [[p for p, _ in member] for member in members]
         self.policies = nn.ModuleList(nn.ModuleList(policy for _, policy in member) for member in members)
+        self._widths = [int(getattr(member[0][1], "state_width", 0)) for member in members]
+        self.state_width = sum(self._widths)
+
+    def initial(self, n: int) -> Tensor:
+        """What all members remember of n lanes whose episode begins, side by side: [n, S]."""
+        firsts: list[Any] = [own[0] for own in self.policies]  # type: ignore[index]
+        return torch.cat([own.initial(n).cpu() for own, width in zip(firsts, self._widths, strict=True) if width], 1)
+
+    def advance(self, rows: Tensor, state: Tensor) -> Tensor:
+        """The next state of lanes that see the rows [n, width] while somebody else chooses."""
+        found: Tensor = self(seen(rows), state).state
+        return found
 
     def forward(self, batch: Any, state: Any = None, **_: Any) -> Any:
-        """Batch(act [N, U]) in the units of the action table."""
+        """Batch(act [N, U], state [N, S] or None), actions in the units of the action table."""
         rows = np.asarray(batch.obs.cpu() if isinstance(batch.obs, Tensor) else batch.obs, np.float32)
         width, observed = self.part.group.width, self.part.observed
         agents = self.part.origin + rows[:, width:observed].argmax(1)
+        if state is None and self.state_width:
+            state = self.initial(len(rows))
+        states = [None] * len(self._widths) if state is None else list(state.cpu().clone().split(self._widths, 1))
+        shown = _Shown(rows[:, :width], agents, rows[:, observed:])
         opinions = [
-            self._opinion(seats, policies, rows[:, :width], agents, rows[:, observed:])  # type: ignore[arg-type]
-            for seats, policies in zip(self._seats, self.policies, strict=True)
+            self._opinion(seats, policies, shown, before if remembered else None)  # type: ignore[arg-type]
+            for seats, policies, before, remembered in zip(self._seats, self.policies, states, self._widths, strict=True)
         ]
-        return Batch(act=combine(self.kind, opinions, self.part.group.action, self.weights), state=None)
+        after = None if state is None else torch.cat([s for s in states if s is not None], 1)
+        return Batch(act=combine(self.kind, opinions, self.part.group.action, self.weights), state=after)
 
-    def _opinion(
-        self, seats: Sequence[Part], policies: Sequence[Policy], obs: npt.NDArray[Any], agents: I8, mask: npt.NDArray[Any]
-    ) -> Opinion:
-        """One member's opinion on all rows, each by the policy of the part that its agent is in."""
+    def _opinion(self, seats: Sequence[Part], policies: Sequence[Policy], shown: _Shown, state: Tensor | None) -> Opinion:
+        """One member's opinion on all rows, each by the policy of the part that its agent is in; what it remembers is moved on."""
         found = []
         for part, policy in zip(seats, policies, strict=True):
-            which = np.flatnonzero((agents >= part.lo) & (agents < part.hi))
+            which = np.flatnonzero((shown.agents >= part.lo) & (shown.agents < part.hi))
             if len(which):
-                own = own_rows(part, obs[which], agents[which], mask[which])
-                found.append((which, opinion_of(policy, torch.from_numpy(own), self.temperature)))
-        return found[0][1] if len(found) == 1 else _joined(found, len(obs))
+                own = torch.from_numpy(own_rows(part, shown.obs[which], shown.agents[which], shown.mask[which]))
+                opinion, after = opinion_of(policy, own, self.temperature, None if state is None else state[which])
+                found.append((which, opinion))
+                if state is not None and after is not None:
+                    state[which] = after.cpu()
+        return found[0][1] if len(found) == 1 else _joined(found, len(shown.obs))
 
     def map_action(self, act: Any) -> Any:
         """They are in units already."""

@@ -1,6 +1,7 @@
 """What a policy would do and how sure it is of it, in terms that policies of different algorithms share.
 
-A policy that knows more than its action has `opinion(rows, temperature) -> Opinion`; of any other only the action is known.
+A policy that knows more than its action has `opinion(rows, out, temperature) -> Opinion`, with `out` its answer to the rows; of any
+other only the action is known.
 """
 
 from __future__ import annotations
@@ -32,23 +33,24 @@ class Opinion:
     chances: tuple[F8, ...] | None = None
 
 
-def opinion_of(policy: Policy, rows: Tensor, temperature: float) -> Opinion:
-    """A policy's opinion on rows [N, width]. `temperature`, in units of values, is that of a softmax over values, where it has values.
+def opinion_of(policy: Policy, rows: Tensor, temperature: float, state: Tensor | None = None) -> tuple[Opinion, Tensor | None]:
+    """A policy's opinion on rows [N, width], and what it remembers then, where it remembered `state` [N, S] before (`marl.recall`).
 
-    Raises UserError where a policy speaks of other rows than it was asked about.
+    `temperature`, in units of values, is that of a softmax over values, where it has values. Raises UserError where a policy
+    answers to other rows than it was asked about.
     """
     own: Any = policy
-    if getattr(policy, "state_width", 0):
-        raise UserError(f"opinion of {type(policy).__name__}, which has memory: legal in an ensemble are policies without (memory: none)")
+    device = next(policy.parameters(), rows).device
+    here = rows.to(device)
     with torch.no_grad():
-        here = rows.to(next(policy.parameters(), rows).device)
+        out = policy(seen(here)) if state is None else policy(seen(here), state.to(device))
         if hasattr(policy, "opinion"):
-            found: Opinion = own.opinion(here, temperature)
+            found: Opinion = own.opinion(here, out, temperature)
         else:
-            found = Opinion(np.asarray(policy.map_action(policy(seen(here)).act), np.float64))
+            found = Opinion(np.asarray(policy.map_action(out.act), np.float64))
     if found.action.ndim != 2 or len(found.action) != len(rows):
         raise UserError(f"opinion of {type(policy).__name__} has actions of shape {found.action.shape}: expected [{len(rows)}, columns]")
-    return found
+    return found, None if state is None else out.state
 
 
 def on_scale(column: Column, values: F8) -> F8:

@@ -171,7 +171,7 @@ def settle(p, s, b, components, cost):
         components[b, p.n_agents, reward_.payment] = 0.0
 
 
-@rule
+@apart
 def observe(p, s, b, obs):
     season = s.t[b] % p.period
     down = 0
@@ -344,7 +344,7 @@ def own(p, s, b, a, ticks, metrics):
     metrics[b, a, metric_.envy] = envy(p, s, b, a, ticks)
 
 
-@rule
+@apart
 def balance(p, s, b, residual):
     """Held and free units are the capacity, on every node between 0 and its own; work done, left and dropped is what came; so are
     jobs queued, running, done and dropped; credits issued are held or paid, and what was paid was collected."""

@@ -48,7 +48,7 @@ STALE = -1e300
 """Key that has to be found anew."""
 
 
-@rule
+@apart
 def begin(p, s, b):
     for i in range(len(ALL)):
         s.all[b, i] = 0
@@ -119,7 +119,7 @@ def price_of(p, s, b, a, action):
     now, then = 0.0, 0.0
     for r in range(p.resources):
         after = s.used[b, a, r] + p.demand[k, r]
-        cap = action[b, a, r] * p.total[r]
+        cap = action[b, a, r] * p.total[r] if action[b, a, r] < 1.0 else NEVER  # who asks for everything is never too greedy to queue
         if p.mechanism == EQUAL_SPLIT:
             cap = min(cap, max(p.total[r] / p.n_agents, float(p.demand[k, r])))
         if p.demand[k, r] > 0 and after > cap + 1e-9:

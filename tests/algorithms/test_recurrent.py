@@ -11,6 +11,7 @@ from tianshou.utils.torch_utils import policy_within_training_step
 
 import algorithms
 from marl.errors import UserError
+from marl.opinion import opinion_of
 from marl.vector import VectorGame
 from tests.lanes import Lanes, lanes
 from tests.payday import PAYDAY
@@ -36,7 +37,7 @@ def one(here: Lanes) -> tuple[Any, Any]:
 
 def enlarged(learner: Any) -> None:
     """Networks whose outputs differ from row to row: an untrained head hardly looks at its input."""
-    for p in [*learner.policy.actor.parameters(), *learner.critic.parameters()]:
+    for p in learner.parameters():
         p.data += 0.5 * torch.randn_like(p)
 
 
@@ -58,6 +59,21 @@ def test_ratio_is_one_and_values_are_those_of_collection_at_unchanged_parameters
         assert value.numpy() == pytest.approx(buffer.recorded["value"][kept], abs=1e-5)
         assert value.std() > 0.01
     assert np.abs(buffer.memory).max() > 0.1  # a rollout begins within an episode
+
+
+def test_a_critic_of_costs_remembers_beside_the_others() -> None:
+    here = rolled("ippo_lagrangian", "lstm", rollouts=0)
+    learner, buffer = one(here)
+    enlarged(learner)
+    for _ in range(2):
+        here.collect(6)
+    batch = learner._preprocess_batch(*buffer.sample(0)[:1], buffer, buffer.sample_indices(0))
+    kept = np.flatnonzero(buffer.alive)
+    for critic, field in ((learner.critic, "value"), (learner.cost_critic, "cost_value")):
+        found = critic(batch.obs).detach().flatten().numpy()
+        assert found == pytest.approx(buffer.recorded[field][kept], abs=1e-5)
+    assert buffer.stretch.width == 3 * 2 * 5
+    assert not np.allclose(buffer.recorded["value"], buffer.recorded["cost_value"])
 
 
 def test_ratio_is_not_one_where_the_state_at_the_beginning_is_forgotten() -> None:
@@ -138,7 +154,7 @@ def step_critic(learner: Any, obs: Any, state: Any) -> tuple[float, Any]:
     return float(value), after
 
 
-@pytest.mark.parametrize("name", ["ippo", "ia2c", "reinforce", "mappo"])
+@pytest.mark.parametrize("name", ["ippo", "ippo_lagrangian", "ia2c", "reinforce", "mappo"])
 def test_every_algorithm_steps_its_memory(name: str) -> None:
     here = rolled(name, "gru")
     learner, _ = one(here)
@@ -178,6 +194,12 @@ def test_a_memory_that_is_off_leaves_networks_as_they_were() -> None:
     here.collect(4)
     assert type(buffer).__name__ == "LaneBuffer" and learner.FIELDS == ("logp",) and learner.policy.state_width == 0
     assert "memory" not in here.collector.state_dict() and "memory" not in buffer.state_dict()
+
+
+def test_an_ensemble_says_that_it_does_not_remember() -> None:
+    here = rolled("ippo", "gru", rollouts=0)
+    with pytest.raises(UserError, match="opinion of MemoryPolicy, which has memory: legal in an ensemble are policies without"):
+        opinion_of(one(here)[0].policy, torch.zeros(1, 2), 1.0)
 
 
 def test_sequences_that_do_not_fill_a_rollout_are_refused() -> None:

@@ -9,7 +9,9 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 import algorithms
 import envs
@@ -17,7 +19,8 @@ from algorithms import ALGORITHMS, SETTINGS
 from experiments.cli import main
 from experiments.schema import limits_of
 from marl.errors import UserError
-from marl.game import Column, Game, inf
+from marl.game import Column, Game, bounds, inf
+from marl.opinion import opinion_of
 from marl.team import parts
 from marl.vector import VectorGame
 from tests.algorithms.test_answers import ANSWERED, ELSEWHERE
@@ -101,13 +104,26 @@ def made(name: str, game: Game) -> Any:
         return str(error)
 
 
+def rows_of(game: Game) -> Any:
+    """Observation rows [N, width] of the game's first tick."""
+    copies = VectorGame(game, 3)
+    copies.reset(0)
+    (part,) = parts(copies, "group").values()
+    return np.ascontiguousarray(part.rows(copies.obs, copies.action_mask).reshape(-1, part.width))
+
+
 @pytest.mark.parametrize("label", GAMES)
 @each
 def test_it_is_made_for_what_it_serves_and_else_names_who_can(name: str, label: str) -> None:
     """Those that a refusal names can indeed, and all of them."""
     found = made(name, GAMES[label])
     if not isinstance(found, str):
-        assert found.policy.row_width >= 1
+        rows = torch.from_numpy(rows_of(GAMES[label]))
+        opinion, _ = opinion_of(found.policy, rows, 1.0)
+        low, high = bounds(next(iter(VectorGame(GAMES[label]).groups.values())).group.action)
+        assert opinion.action.shape == (len(rows), len(low))
+        assert ((low <= opinion.action) & (opinion.action <= high)).all()
+        assert all(np.allclose(chances.sum(1), 1.0) for chances in opinion.chances or ())
         return
     role = next(iter(VectorGame(GAMES[label]).groups))
     assert found.startswith(f"algorithm = {name!r} for {role}, whose action is ")
@@ -117,8 +133,8 @@ def test_it_is_made_for_what_it_serves_and_else_names_who_can(name: str, label: 
 
 
 REFUSED = [
-    *((name, "pasture") for name in ("idqn", "vdn", "qmix")),
-    *((name, "bargain") for name in ("idqn", "vdn", "qmix", "itd3")),
+    *((name, "pasture") for name in ("idqn", "rainbow", "vdn", "qmix")),
+    *((name, "bargain") for name in ("idqn", "rainbow", "vdn", "qmix", "itd3")),
     ("itd3", "shelf"),
 ]
 

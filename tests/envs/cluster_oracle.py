@@ -169,7 +169,7 @@ class Cluster(ParallelEnv):  # type: ignore[misc]
         p, job = self.p, self.waiting[a][0]
         now, need = self.used(a), self.shape.demand[job.kind].tolist()
         for r in range(self.resources):
-            cap = actions[a][r] * self.total[r]
+            cap = actions[a][r] * self.total[r] if actions[a][r] < 1 else math.inf
             if p.mechanism == "equal_split":
                 cap = min(cap, max(self.total[r] / self.n, need[r]))
             if need[r] and now[r] + need[r] > cap + 1e-9:

@@ -49,10 +49,12 @@ def run(game: VectorGame, act: Any, ticks: int, seed: int = 0) -> VectorGame:
 def test_dominant_resource_fairness_of_the_paper_job_by_job() -> None:
     """9 CPU and 18 GB, jobs of <1, 4> and <3, 1>: three and two run, dominant shares 2/3 each (Ghodsi et al. 2011)."""
     game = envs.make(
-        "cluster", 4, n_agents=2, mechanism="drf", nodes="1 9 18", demand="1 4 / 3 1", work="1000 1000", value="1 1", affinity=1.0,
-        service="fixed", load=20.0, horizon=30,
+        "cluster", 4, n_agents=2, mechanism="drf", nodes="1 9 18", demand="1 4 / 3 1", work="100 100", value="1 1", affinity=1.0,
+        service="fixed", load=20.0, horizon=60,
     )  # fmt: skip
-    run(game, action(game), 29)
+    run(game, action(game, request=0.0), 40)
+    assert (own(game, "queued") > 3).all()
+    game.step(action(game))
     assert (own(game, "running") == [3, 2]).all()
     assert game.obs[:, :, 4] == pytest.approx(np.full((4, 2), 2 / 3))
     assert theory.drf_shares([[1, 4], [3, 1]], [9, 18]) == pytest.approx([3, 2])
@@ -89,37 +91,34 @@ def test_equal_split_leaves_what_others_do_not_use_and_the_fair_ones_do_not() ->
 def first_started(mechanism: str) -> Any:
     """Classes of running jobs after ticks in which the cluster, of one slot, was kept shut and then opened, [B]."""
     game = envs.make(
-        "cluster", 32, n_agents=3, mechanism=mechanism, nodes="1 1", demand="1 / 1 / 1", work="7 2 5", value="2 1 3", affinity=1.0,
+        "cluster", 64, n_agents=3, mechanism=mechanism, nodes="1 1", demand="1 / 1 / 1", work="7 2 5", value="2 1 3", affinity=1.0,
         service="fixed", load=3.0, horizon=40, queue_limit=30,
     )  # fmt: skip
     run(game, action(game, request=0.0), 20)
-    waiting, since = own(game, "queued"), game.world.wait[..., 2][:, :, 0].copy()
+    waiting, heads = own(game, "queued").copy(), own(game, "head")[:, :, None]
+    since = np.take_along_axis(game.world.wait[..., 2], heads, axis=2)[:, :, 0]
     game.step(action(game))
-    kinds = game.world.run[:, 0, RUN.index("kind")]
-    assert (game.world.all[:, 0] == 1).all()
-    return kinds, np.where(waiting > 0, since, 99), waiting
+    some = (waiting > 0).all(axis=1)
+    assert (game.world.all[:, 0] == 1).all() and some.sum() > 40
+    return game.world.run[some, 0, RUN.index("kind")], since[some]
 
 
 def test_order_of_the_ranked_mechanisms() -> None:
-    kinds, since, waiting = first_started("fcfs")
-    oldest = since.min(axis=1)
-    assert (since[np.arange(32), kinds] == oldest).all() and len(set(kinds.tolist())) == 3
-    kinds, _, waiting = first_started("priority")
-    assert (waiting[:, 2] > 0).all() and (kinds == 2).all()  # the most valuable
-    kinds, _, waiting = first_started("srpt")
-    assert (waiting[:, 1] > 0).all() and (kinds == 1).all()  # the shortest
+    kinds, since = first_started("fcfs")
+    assert (since[np.arange(len(kinds)), kinds] == since.min(axis=1)).all() and len(set(kinds.tolist())) == 3
+    assert (first_started("priority")[0] == 2).all()  # the most valuable
+    assert (first_started("srpt")[0] == 1).all()  # the shortest
 
 
 def test_first_come_is_not_overtaken_where_it_does_not_fit() -> None:
     """A job of 3 of 4 units waits behind one that runs: small ones behind it start under drf, and wait under fcfs."""
     for mechanism, running in (("fcfs", 1), ("drf", 2)):
         game = envs.make(
-            "cluster", 64, n_agents=2, mechanism=mechanism, nodes="1 4", demand="3 / 1", work="50 50", value="1 1", affinity=1.0,
+            "cluster", 512, n_agents=2, mechanism=mechanism, nodes="1 4", demand="3 / 1", work="50 50", value="1 1", affinity=1.0,
             service="fixed", load=2.0, horizon=60,
         )  # fmt: skip
         run(game, action(game, request=[1.0, 0.0]), 30)  # tenant 0's jobs alone: one runs, more wait
         crowd = (own(game, "running")[:, 0] == 1) & (own(game, "queued")[:, 0] > 0) & (own(game, "queued")[:, 1] > 0)
-        older = game.world.wait[:, 0, 0, 2] >= 0
         heads = np.take_along_axis(game.world.wait[..., 2], own(game, "head")[:, :, None], axis=2)[:, :, 0]
         older = crowd & (heads[:, 0] < heads[:, 1])
         assert older.sum() > 5
@@ -129,18 +128,21 @@ def test_first_come_is_not_overtaken_where_it_does_not_fit() -> None:
 
 @pytest.mark.parametrize(("placement", "node"), [("best_fit", 1), ("first_fit", 0), ("worst_fit", 2)])
 def test_placement(placement: str, node: int) -> None:
-    one = {"n_agents": 1, "nodes": "1 6 / 1 4 / 1 9", "demand": "3", "work": "9", "value": "1", "load": 0.6}
+    one = {"n_agents": 1, "nodes": "1 6 / 1 4 / 1 9", "demand": "3", "work": "9", "value": "1", "load": 0.2, "service": "fixed"}
     game = envs.make("cluster", 8, mechanism="fcfs", placement=placement, **one)
     game.reset(0)
-    while not (game.world.all[:, 0] > 0).all():
+    found = np.full(8, -1)
+    for _ in range(150):
         game.step(action(game))
-    assert (game.world.run[:, 0, RUN.index("node")] == node).all()
+        new = (found < 0) & (game.world.all[:, 0] > 0)
+        found[new] = game.world.run[new, 0, RUN.index("node")]
+    assert (found == node).all()
 
 
 def test_requests_bound_what_is_held_and_holding_back_starts_fewer() -> None:
     game = envs.make("cluster", 8, n_agents=2, mechanism="drf", **{**ONE, "nodes": "1 40"}, load=5.0, horizon=80)
     run(game, action(game, request=[0.1, 1.0]), 60)
-    assert (game.world.used[:, 0, 0] == 4).all() and (game.world.used[:, 1, 0] == 36).all()
+    assert game.obs[:, :, 4] == pytest.approx(np.array([[0.1, 0.9]] * 8))
     half = envs.make("cluster", 8, n_agents=1, mechanism="drf", **{**ONE, "nodes": "1 400"}, load=0.2, horizon=80)
     half.reset(0)
     for _ in range(20):
@@ -155,7 +157,7 @@ def test_credits_are_paid_regenerate_and_stop_at_the_purse() -> None:
     game.reset(0)
     for _ in range(10):
         game.step(action(game, bid=[1.0, 0.2, 0.0]))
-    assert own(game, "credit")[0].tolist() == pytest.approx([1e5, 420_000, 1e6], abs=2e4)
+    assert own(game, "credit")[0].tolist() == pytest.approx([1e5, 5e5 + 5e5 * 0.8**10, 1e6], rel=1e-4)
     assert game.components[0, :, 1] == pytest.approx([-0.1, -own(game, "bid")[0, 1] / 1e6, 0.0])
     assert game.obs[0, 0, 6] == pytest.approx(own(game, "bid")[0].sum() / 1e6)
     free = envs.make("cluster", 2, n_agents=3, mechanism="drf", horizon=40)
@@ -186,7 +188,7 @@ def test_deadlines() -> None:
     assert paid == {0.0, 0.25, 0.5, 0.75}
     assert own(game, "dropped").sum() == lost > 0 and missed > lost
     assert (own(game, "arrived") == own(game, "queued") + own(game, "running") + own(game, "done") + own(game, "dropped")).all()
-    patient = envs.make("cluster", 8, **{**settings, "slack": 0.0})
+    patient = envs.make("cluster", 8, **{**settings, "slack": 0.0, "queue_limit": 500})
     run(patient, action(patient), 100)
     assert not own(patient, "dropped").any()
 

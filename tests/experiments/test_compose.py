@@ -17,6 +17,7 @@ from experiments.training import override_lines
 from marl.errors import UserError
 from tests.experiments.conftest import TINY, Marl
 
+GAMES = dict(envs.GAMES)
 PRESETS = [(game.name, preset) for game in envs.GAMES.values() for preset in game.presets]
 
 
@@ -40,14 +41,17 @@ def test_given_beats_preset_beats_declared() -> None:
 
 
 @pytest.mark.parametrize(("env", "preset"), PRESETS)
-def test_every_preset_of_parameters_resolves(env: str, preset: str) -> None:
+def test_every_preset_of_parameters_resolves(env: str, preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(envs.GAMES, env, GAMES[env])  # not a toy of that name
     setup = compose([f"env={env}", f"env.preset={preset}"])
     assert setup.game is not None
     assert {key: setup.config["env"][key] for key in setup.game.presets[preset]} == setup.game.presets[preset]
 
 
 @pytest.mark.parametrize("experiment", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
-def test_every_preset_of_choices_resolves(experiment: str) -> None:
+def test_every_preset_of_choices_resolves(experiment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, game in GAMES.items():
+        monkeypatch.setitem(envs.GAMES, name, game)
     assert compose([f"experiment={experiment}"]).config["env"]["name"] in [*envs.GAMES, "pettingzoo"]
 
 

@@ -46,7 +46,7 @@ def test_rows_come_to_the_device_of_the_policy() -> None:
     assert (actor.act(copies.obs) == 0.5).all()
     assert actor.act({"archer_1": copies.obs[0, 1]})["archer_1"] == 0.5
     assert (choose(policy, plan["archer"], copies) == 0.5).all()
-    assert (opinion_of(policy, torch.zeros(4, 1), 1.0).action == 0.5).all()
+    assert (opinion_of(policy, torch.zeros(4, 1), 1.0)[0].action == 0.5).all()
     assert policy.rows == [("meta", 6), ("meta", 1), ("meta", 6), ("meta", 4)]
 
 

@@ -114,10 +114,12 @@ GRID = np.array(list(product([0.0, 1.0], np.linspace(-1.0, 1.0, 5))))
 MIXED = replace(BARGAIN, action_grid=lambda p: {"guesser": GRID})
 
 
-def member(copies: Copies, name: str, sharing: str = "group", seed: int = 0, agent_id: bool = False) -> list[tuple[Part, Any]]:
+def member(
+    copies: Copies, name: str, sharing: str = "group", seed: int = 0, agent_id: bool = False, **given: Any
+) -> list[tuple[Part, Any]]:
     """A run's parts with untrained policies, each of its own."""
     torch.manual_seed(seed)
-    settings = algorithms.settings_of(name)(**SMALL[name], agent_id=agent_id)
+    settings = algorithms.settings_of(name)(**SMALL[name], agent_id=agent_id, **given)
     plan = {n: p.named() if agent_id else p for n, p in parts(copies, sharing, reward=paid(name)).items()}
     return [(part, algorithms.load(name)(settings, part, 10).policy) for part in plan.values()]
 
@@ -158,7 +160,7 @@ def test_different_algorithms_on_mixed_columns(kind: str) -> None:
             part, policy = next((p, q) for p, q in own if p.lo <= agent < p.hi)
             identity = np.tile(np.eye(part.ids)[agent : agent + 1], (5, 1)) if part.ids else np.zeros((5, 0))
             rows = np.concatenate([copies.obs[:, agent], identity], 1).astype(np.float32)
-            opinions.append(opinion_of(policy, torch.from_numpy(rows), 1.0))
+            opinions.append(opinion_of(policy, torch.from_numpy(rows), 1.0)[0])
         expected = combine(kind, opinions, MIXED.roles(copies.params)[0].action, np.ones(3))
         assert np.allclose(found[:, agent], expected, rtol=0.0, atol=1e-6)
 
@@ -189,7 +191,7 @@ def test_a_squashed_policy_states_the_variance_that_it_explores_with(table: str)
     part = part_of(table)
     policy = algorithms.load("isac")(algorithms.settings_of("isac")(**SMALL["isac"]), part, 10).policy
     row = rows_of(part, 1)
-    opinion = opinion_of(policy, row, 1.0)
+    opinion, _ = opinion_of(policy, row, 1.0)
     policy.is_within_training_step = True
     with torch.no_grad():
         drawn = policy(seen(row.repeat(50_000, 1))).act.numpy()
@@ -212,6 +214,29 @@ def test_values_make_probabilities_at_the_temperature() -> None:
     assert opinion.chances is not None and opinion.variance is not None
     assert np.allclose(opinion.chances[0], [[p[0] + p[1], p[2] + p[3]]])
     assert np.allclose(opinion.variance, 0.5**2 * up * (1.0 - up))  # shares 0 and one half
+
+
+@pytest.mark.parametrize("kind", ["mean", "vote", "uncertainty"])
+def test_members_with_memory_remember_each_lane_for_itself(kind: str) -> None:
+    """Two with memory and one without, in copies that are forgotten one by one; alone, one with memory is itself."""
+    copies = copies_of(MIXED, 4)
+    own = member(copies, "ippo", "none", 1, memory="gru")
+    members = [own, member(copies, "idqn", "group", 2, memory="lstm"), member(copies, "isac", "all", 3)]
+    team, single = ensemble(copies, kind, *members), ensemble(copies, kind, own)
+    alone = Actor(copies, {p.name: p for p, _ in own}, {p.name: policy for p, policy in own})
+    first = team.act(copies.obs)
+    assert np.allclose(single.act(copies.obs), alone.act(copies.obs), atol=1e-6)
+    again = team.act(copies.obs)
+    assert np.abs(again[:, :, 1] - first[:, :, 1]).max() > 0.0, "nothing was remembered"
+    assert np.allclose(single.act(copies.obs), alone.act(copies.obs), atol=1e-6)
+    over = np.array([False, True, False, False])
+    for actor in (team, single, alone):
+        actor.reset(over)
+    third = team.act(copies.obs)
+    assert np.allclose(third[1], first[1], atol=1e-6)
+    assert np.allclose(single.act(copies.obs), alone.act(copies.obs), atol=1e-6)
+    policy = team.policies["guesser"]
+    assert policy.initial(6).shape == (6, policy.state_width)
 
 
 @pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0], [0.0, 0.0], [1.0, np.nan], [1.0, 1.0, 1.0]])

@@ -1,0 +1,58 @@
+"""`marl generate` and `marl allocators`: files that games read, tables of mechanisms, what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from envs.resource_allocation.data import read_trace
+from envs.resource_allocation.params import MECHANISMS
+from experiments.allocators import SHOWN
+from tests.experiments.conftest import Marl
+
+
+@pytest.mark.parametrize("name", ["trace.csv", "folder/trace.csv.gz"])
+def test_a_generated_trace_is_read(marl: Marl, name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    said = marl("generate", "allocation_log", "-o", str(path), "--rows", "300", "--seed", "4")
+    assert said.code == 0 and "300 rows for env=allocation_log" in said.out
+    first = read_trace(str(path))
+    assert len(first.arrival) == 300
+    marl("generate", "allocation_log", "-o", str(tmp_path / "again.csv"), "--rows", "300", "--seed", "4")
+    assert (read_trace(str(tmp_path / "again.csv")).context == first.context).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["auction", "-o", "x"], "marl generate auction: legal are"),
+        (["allocation_log"], "-o"),
+        (["allocation_log", "-o", "x", "--rows", "1"], "--rows = 1: legal range is [2, 10000000]"),
+        (["allocation_log", "-o", "x", "--seed", "-1"], "--seed = -1: legal are whole numbers from 0"),
+    ],
+)
+def test_refusals_of_generate(marl: Marl, arguments: list[str], said: str) -> None:
+    assert said in marl("generate", *arguments).refusal
+
+
+def test_mechanisms_side_by_side(marl: Marl, tmp_path: Path) -> None:
+    page = tmp_path / "docs" / "allocation.md"
+    said = marl("allocators", "n_agents=3", "horizon=40", "--episodes", "3", "-o", str(page))
+    assert said.code == 0
+    assert all(name in said.out for name in (*MECHANISMS, *SHOWN))
+    text = page.read_text()
+    assert text.count("\n| ") == len(MECHANISMS) + 2 and "n_agents=3 horizon=40; 3 episodes" in text
+    assert page.with_suffix(".png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["n_agents"], "marl allocators n_agents: key=value is expected"),
+        (["n_agents=0"], "AllocationLogParams.n_agents = 0 tenants: legal range is [1, 128]"),
+        (["--episodes", "0"], "--episodes = 0: legal are whole numbers from 1"),
+    ],
+)
+def test_refusals_of_allocators(marl: Marl, arguments: list[str], said: str) -> None:
+    assert said in marl("allocators", *arguments).refusal
