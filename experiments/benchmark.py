@@ -58,10 +58,11 @@ def ratios(quick: bool) -> list[Callable[[], Any]]:
 
 
 def rates() -> list[list[str]]:
-    """Rows of the classic games alone."""
-    classic, rows = references("classic"), []
-    for name in classic.BOUNDS:
-        r = classic.raw(name)
+    """Rows of games alone: the classic ones, the cluster."""
+    classic, allocation, rows = references("classic"), references("allocation"), []
+    turns = [(classic.raw, name) for name in classic.BOUNDS] + [(allocation.raw, n) for n in allocation.SIZES]
+    for raw, size in turns:
+        r = raw(size)
         rows.append([r.name, f"{r.rate:,.0f} {r.unit}", f"{r.at_least:,.0f}", verdict(r.holds)])
     return rows
 

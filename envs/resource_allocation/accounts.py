@@ -213,7 +213,7 @@ def observe_head(p, s, b, a, obs):
     """The oldest waiting job of tenant a; nothing where none waits."""
     here, oldest = 1.0 if s.own[b, a, own_.queued] > 0 else 0.0, s.own[b, a, own_.head]
     due, work, k = s.wait[b, a, oldest, wait_.due], max(1, s.wait[b, a, oldest, wait_.work]), s.wait[b, a, oldest, wait_.kind]
-    obs[b, a, tenant_.wait] = here * (s.t[b] - s.wait[b, a, oldest, wait_.since]) / work
+    obs[b, a, tenant_.wait] = (s.t[b] - s.wait[b, a, oldest, wait_.since]) / work if here else 0.0
     obs[b, a, tenant_.slack] = here * max(0, due - s.t[b]) / work if due > 0 else 0.0
     for r in range(p.resources):
         obs[b, a, WIDTH + p.classes + r] = here * p.job_share[k, r]

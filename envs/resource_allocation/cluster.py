@@ -53,10 +53,8 @@ def roles(p: ClusterParams) -> tuple[Role, ...]:
 
 
 def reference(p: ClusterParams) -> str:
-    """The best shipped baseline: bids as Kelly's where they are paid, else patience while carbon is dear, else the plain request."""
-    if p.mechanism == "proportional_share":
-        return "shaded"
-    return "green" if p.carbon_price > 0 else "steady"
+    """The best shipped baseline: bids as Kelly's where they are paid, else the plain request."""
+    return "shaded" if p.mechanism == "proportional_share" else "steady"
 
 
 CLUSTER = Game(

@@ -127,13 +127,14 @@ def step(p, s, b, action, components, cost):
     for a in range(p.n_agents):
         caught += p.catchability * p.unit * action[b, a, 0]
     if p.mode == STEADY:
-        s.stock[b] = int(max(0.0, 1.0 - caught / p.growth) * p.whole)
+        s.stock[b] = int(max(0.0, 1.0 - caught / p.growth) * p.whole + 0.5)
     before = s.stock[b]
     s.opened[b], s.taken[b] = before, 0
-    shrink = 1.0 / caught if caught > 1.0 else 1.0
+    shrink, upto = 1.0 / caught if caught > 1.0 else 1.0, 0.0
     for a in range(p.n_agents):
         effort = action[b, a, 0]
-        s.harvest[b, a] = int(p.catchability * p.unit * effort * shrink * before)
+        upto += p.catchability * p.unit * effort * shrink * before
+        s.harvest[b, a] = min(int(upto), before) - s.taken[b]  # whole parts of the sum, so that what is rounded away is not lost
         s.taken[b] += s.harvest[b, a]
         components[b, a, reward_.sales] = p.price * s.harvest[b, a] / MICRO
         components[b, a, reward_.effort] = -p.cost * p.unit * effort

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import algorithms
+import envs
+from envs.resource_allocation.commons import COMMONS
 from experiments import run_folder
 from experiments.build import copies_of, run_of
 from experiments.compose import compose
@@ -28,6 +30,12 @@ PRESETS = {
     "misreport": ["env.preset=proportional"],
     "resource_allocation_demo": ["curriculum=none", "env.horizon=20", "algorithm.minibatches=1", "total_episodes=null"],
 }
+
+
+@pytest.fixture(autouse=True)
+def fishery(toys: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The game, not the toy of its name."""
+    monkeypatch.setitem(envs.GAMES, "commons", COMMONS)
 
 
 def trained(experiment: str, path: Path, *overrides: str) -> Any:

@@ -75,6 +75,18 @@ def test_targets_are_of_the_relabelled_rows() -> None:
     assert found.numpy() == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
+def test_sac_bootstraps_from_relabelled_rows_as_well() -> None:
+    """Rows that reach their new goal are worth what they pay, whatever the critics say; the others are not."""
+    here = lanes(envs.make("bit_flip", 4, bits=BITS, horizon=6), "isac", hindsight=4.0)
+    here.collect(40)
+    (learner,), (buffer,) = here.team.learners.values(), here.buffers.values()
+    batch, index = buffer.sample(200)
+    over = batch.terminated.copy()
+    found = learner._preprocess_batch(batch, buffer, index).returns.flatten().detach().numpy()
+    assert over.sum() > 4 * buffer.terminated[index].sum()
+    assert (found[over] == 0.0).all() and (found[~over] != -1.0).all()
+
+
 def test_a_restored_buffer_draws_what_the_whole_one_does() -> None:
     (_, buffer), (_, other) = flipped(40), flipped(3, seed=5)
     other.load_state_dict(buffer.state_dict())

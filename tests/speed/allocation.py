@@ -10,7 +10,7 @@ import numpy as np
 import envs
 from envs.resource_allocation.params import ClusterParams
 from tests.envs.cluster_oracle import Cluster
-from tests.speed.measure import Ratio, ratio
+from tests.speed.measure import Rate, Ratio, rate, ratio
 from tests.speed.rules import repeated
 
 RULES, RATE = 60.0, 2.0e6
@@ -54,3 +54,10 @@ def cluster(tenants: int) -> Ratio:
     ours, theirs = copies_episode(settings, copies), plain_episode(settings)
     work = (200.0 * copies * tenants, 20.0 * tenants)
     return ratio(f"cluster, {tenants} tenants", repeated(ours, 2), theirs, (2 * work[0], work[1]), unit="agent-steps", at_least=RULES)
+
+
+def raw(tenants: int) -> Rate:
+    """One thread, 2,048 tenants in all, actions that stay."""
+    copies = 2_048 // tenants
+    play = copies_episode(SIZES[tenants], copies)
+    return rate(f"cluster, {tenants} tenants", play, 200.0 * copies * tenants, unit="agent-steps", at_least=RATE)
