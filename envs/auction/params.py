@@ -16,9 +16,9 @@ from marl.game import F8, I8
 from marl.params import Params, choice, derived, param, text
 
 MODES = ("uniform_ipv", "asym_uniform", "pacing", "market")
-FORMATS = ("first", "second", "all_pay")
+FORMATS = ("first", "second", "all_pay", "gsp", "vcg")
 LAWS = ("uniform", "lognormal", "lognormal_table")
-FIRST, SECOND, ALL_PAY = 0, 1, 2
+FIRST, SECOND, ALL_PAY, GSP, VCG = 0, 1, 2, 3, 4
 UNIFORM, LOGNORMAL, TABLE = 0, 1, 2
 MICRO = 1_000_000
 """Micro-dollars of a dollar: the rules count money in whole micro-dollars."""

@@ -7,6 +7,7 @@ design"; K Krishna, "Auction Theory", 2nd ed. 2010, chapters 2 to 5. Letters bel
 from __future__ import annotations
 
 from math import sqrt
+from typing import NamedTuple
 
 import numpy as np
 
@@ -169,3 +170,67 @@ def symmetric_pacing_multiplier(n: int, rho: float) -> float:
     all-pay have the same multiplier on top of their equilibrium bid: a binding budget turns v into v/(1 + mu).
     """
     return min(1.0, rho * n * (n + 1) / (n - 1))
+
+
+def envy_free_bids(value: F8, exposure: F8) -> F8:
+    """Locally envy-free bids in GSP that pay what VCG charges (Edelman, Ostrovsky and Schwarz 2007, theorem 1), [n].
+
+    value [n] falls, exposure [K] falls, K < n or fewer bidders than positions. b_k = r b_{k+1} + (1 - r) v_k with
+    r = x_k / x_{k-1} for positions k = 2 .. K, in order from below; without a position one bids the value, and the first its value.
+    """
+    bids = np.array(value, np.float64)
+    slots = min(len(exposure), len(bids))
+    for k in range(slots - 1, 0, -1):
+        ratio = exposure[k] / exposure[k - 1]
+        bids[k] = ratio * (bids[k + 1] if k + 1 < len(bids) else 0.0) + (1 - ratio) * value[k]
+    return bids
+
+
+def vcg_payments(value: F8, exposure: F8) -> F8:
+    """What each position pays under VCG at truthful bids [K]: sum over lower positions j of (x_{j-1} - x_j) v_j (the same, section II)."""
+    slots = min(len(exposure), len(value))
+    falls = np.append(exposure[:slots], 0.0)
+    behind = np.append(value, np.zeros(slots + 1))
+    return np.array([sum((falls[j - 1] - falls[j]) * behind[j] for j in range(k + 1, slots + 1)) for k in range(slots)])
+
+
+def soft_floor_bid(n: int, value: F8 | float, soft: float) -> F8:
+    """Equilibrium bid of n symmetric bidders under a soft floor without a reserve (Zeithammer 2019): (n-1)/n v below it, else v.
+
+    Types up to n/(n-1) soft bid as in first price, which keeps them below the floor; all above bid their value. The allocation is
+    efficient, hence the revenue that of second price.
+    """
+    v = np.asarray(value, np.float64)
+    first = (n - 1) / n * v
+    return np.where(first < soft, first, v)
+
+
+class Pacing(NamedTuple):
+    """A first-price pacing equilibrium of n bidders and m divisible goods."""
+
+    multiplier: F8  # [n] of the values, up to 1
+    price: F8  # [m] of a whole good
+    share: F8  # [n, m] of each good
+
+
+def first_price_pacing(value: F8, budget: F8, rounds: int = 100_000) -> Pacing:
+    """The first-price pacing equilibrium (Conitzer et al. 2022, "Pacing equilibrium in first price auction markets"), value [n, m].
+
+    It is the equilibrium of a quasi-linear Fisher market, which proportional response finds (Gao and Kroer 2020, "First-order
+    methods for large-scale market equilibrium computation"): bidder i spends B_i over goods and leftover in proportion to v_ij x_ij and
+    what it kept. The multiplier is B_i over utility and leftover, at most 1.
+    """
+    n, m = value.shape
+    spent, kept = np.repeat(budget[:, None] / (m + 1), m, 1), budget / (m + 1)
+    for _ in range(rounds):
+        share = spent / np.maximum(spent.sum(0), 1e-300)
+        gained = value * share
+        whole = gained.sum(1) + kept
+        before = spent
+        spent, kept = budget[:, None] * gained / whole[:, None], budget * kept / whole
+        if np.abs(spent - before).max() < 1e-13:
+            break
+    price = spent.sum(0)
+    share = spent / np.maximum(price, 1e-300)
+    whole = (value * share).sum(1) + kept
+    return Pacing(np.minimum(budget / whole, 1.0), price, share)
