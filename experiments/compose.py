@@ -143,11 +143,19 @@ def _fill_env(env: dict[str, Any]) -> tuple[Game | None, Params | None]:
     game = envs.game(env["name"])
     given = {key: value for key, value in env.items() if key not in groups.OWN and value is not None}
     params = game.make_params(env["preset"], **given)
+    game = game.at(params)
     env.update(asdict(params))  # type: ignore[call-overload]
-    for name, component in game.reward.items():
-        if env["weights"][name] is None:
-            env["weights"][name] = component.weight
+    _fill_weights(game, params, env)
     return game, params
+
+
+def _fill_weights(game: Game, params: Params, env: dict[str, Any]) -> None:
+    """Weights of the reward's components where none is given; one of another variant of the game is refused."""
+    weights = game.default_weights(params)
+    for name, given in env["weights"].items():
+        if given is not None and name not in weights:
+            raise UserError(f"env.weights.{name} = {given!r}: this setting of {game.name} has the components {', '.join(weights)}")
+    env["weights"] = {name: weights[name] if env["weights"][name] is None else env["weights"][name] for name in weights}
 
 
 def _check_opponents(name: str | None, env: str, names: Sequence[str]) -> None:

@@ -51,7 +51,7 @@ def game_schema(game: Game) -> type:
     taken = [f.name for f in fields(game.params) if f.name in OWN]  # type: ignore[arg-type]
     if taken:
         raise UserError(f"{game.params.__name__}.{taken[0]}: the name is taken, a game's parameters may not be called {', '.join(OWN)}")
-    weights = make_dataclass(f"{game.name}_weights", [(name, Optional[float], field(default=None)) for name in game.reward])  # noqa: UP045
+    weights = make_dataclass(f"{game.name}_weights", [(name, Optional[float], field(default=None)) for name in game.components()])  # noqa: UP045
     own = [("name", str, field(default=game.name)), ("preset", Optional[str], field(default=None))]  # noqa: UP045
     parameters = [
         (f.name, Optional[hints[f.name]], field(default=None, metadata=f.metadata))  # noqa: UP045

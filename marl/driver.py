@@ -31,6 +31,7 @@ OUT = (
 COMPILERS = ("numba", "numpy", "math")
 """Modules whose functions are hashed by version instead of by source."""
 
+# `one` is called, not inlined before types are inferred as its parts are: numba drops what is written directly inside a prange.
 TEMPLATE = '''\
 """Driver of the game {name!r}; generated, edits are lost."""
 
@@ -54,7 +55,7 @@ class Out(NamedTuple):
 {out}
 
 
-@rule
+@njit(inline="always", **OPTIONS)
 def settle(o, b):
     for a in range(o.action.shape[1]):
         for u in range(o.action.shape[2]):
@@ -64,7 +65,7 @@ def settle(o, b):
             o.action[b, a, u] = x
 
 
-@rule
+@njit(inline="always", **OPTIONS)
 def look(p, s, o, b, obs, mask, state):
     observe(p, s, b, obs){mask}{overview}
 
@@ -100,7 +101,7 @@ def one(p, s, o, b):
         open_episode(p, s, o, b)
 
 
-@rule
+@njit(inline="always", **OPTIONS)
 def open_episode(p, s, o, b):
     s.t[b] = 0
     begin(p, s, b)
@@ -157,9 +158,16 @@ def _names(code: CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
-def _reached(game: Game) -> tuple[set[str], list[str]]:
-    """Files of all functions that the rules reach, and the values of all constants they read."""
+def numbers_of(game: Game) -> list[str]:
+    """Parameters, derived values and tables that the rules read, in order: others would only make them compile longer."""
+    read, names = _reached(game)[2], game.params.number_names()
+    return names if numba.config.DISABLE_JIT else [name for name in names if name in read]  # uncompiled rules cannot be walked
+
+
+def _reached(game: Game) -> tuple[set[str], list[str], set[str]]:
+    """Files of all functions that the rules reach, the values of all constants they read, and all names in them."""
     files: set[str] = set()
+    names: set[str] = set()
     constants: list[str] = []
     queue, seen = [_plain(rule) for rule in _rules(game).values()], set()
     while queue:
@@ -168,6 +176,7 @@ def _reached(game: Game) -> tuple[set[str], list[str]]:
             continue
         seen.add(function)
         files.add(function.__code__.co_filename)
+        names |= set(_names(function.__code__))
         for name in sorted(set(_names(function.__code__))):
             value = function.__globals__.get(name)
             if hasattr(value, "py_func"):
@@ -180,7 +189,7 @@ def _reached(game: Game) -> tuple[set[str], list[str]]:
                 constants.append(f"{name}={value.dtype.str}{value.shape}{hashlib.sha256(value.tobytes()).hexdigest()}")
             elif value is not None and not callable(value):
                 constants.append(f"{name}={value!r}")
-    return files, sorted(constants)
+    return files, sorted(constants), names
 
 
 def reached_files(game: Game) -> set[str]:
@@ -190,7 +199,7 @@ def reached_files(game: Game) -> set[str]:
 
 def fingerprint(game: Game, text: str) -> str:
     """Hash of the driver's text, of every file and constant that the rules reach, and of the compiler's version."""
-    files, constants = _reached(game)
+    files, constants, _ = _reached(game)
     digest = hashlib.sha256("\n".join([text, *constants, numba.__version__, np.__version__, sys.version]).encode())
     for file in sorted(files):
         digest.update(Path(file).read_bytes() if Path(file).exists() else file.encode())
@@ -209,7 +218,7 @@ def source(game: Game) -> str:
             )
         imports.append(f"from {function.__module__} import {function.__name__} as {name}")
     fields = [*HEAD, *game.state_fields()]
-    numbers = game.params.number_names()
+    numbers = numbers_of(game)
     return TEMPLATE.format(
         name=game.name,
         imports="\n".join(imports),

@@ -160,7 +160,11 @@ class Game:
     `reference(params)` names the baseline that scores are relative to, `naive` the one that scores 0. `known(params)`
     gives closed-form values by name, `trials(params)` named settings that an evaluation reports (a held-out file, say;
     the training's own setting where there is none). `action_grid(params)` maps a role to [K, U] rows of actions,
-    `goal(params)` one to what its agents are after.
+    `goal(params)` one to what its agents are after. `weights(params)` are default weights of reward components where they depend
+    on the parameters.
+
+    A game whose parameters make two worlds of it, with states, columns and rules of their own, names the others in `variants`: games
+    with the same `params`, of which `variant(params)` names the one that plays them ("": this one). They compile apart.
     """
 
     name: str
@@ -189,6 +193,9 @@ class Game:
     action_grid: Callable[[Any], Mapping[str, npt.NDArray[Any]]] | None = None
     goal: Callable[[Any], Mapping[str, Goal]] | None = None
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    weights: Callable[[Any], Mapping[str, float]] | None = None
+    variants: Mapping[str, Game] = field(default_factory=dict)
+    variant: Callable[[Any], str] | None = None
     citation: str = ""
 
     def __post_init__(self) -> None:
@@ -201,6 +208,20 @@ class Game:
     def __deepcopy__(self, memo: Any) -> Game:
         """A game is data that nobody changes: a copy of what refers to it refers to the same game."""
         return self
+
+    def at(self, params: Any) -> Game:
+        """The game that plays these parameters: itself or a variant."""
+        name = self.variant(params) if self.variant is not None else ""
+        return self.variants[name] if name else self
+
+    def default_weights(self, params: Any) -> dict[str, float]:
+        """Weight of each reward component at these parameters."""
+        declared = {name: component.weight for name, component in self.reward.items()}
+        return declared | dict(self.weights(params)) if self.weights is not None else declared
+
+    def components(self) -> dict[str, Component]:
+        """Reward components of the game and of its variants."""
+        return {name: component for game in (*self.variants.values(), self) for name, component in game.reward.items()}
 
     def state_fields(self) -> dict[str, tuple[np.dtype[Any], tuple[str | int, ...]]]:
         """Field -> dtype and dims, read from the annotations and defaults of the state's NamedTuple."""

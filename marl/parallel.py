@@ -36,9 +36,10 @@ class ParallelGame(ParallelEnv):
     def __init__(self, game: Game, render_mode: str | None = None, flatten: bool = False, **params: Any) -> None:
         if render_mode is not None and render_mode not in RENDER_MODES:
             raise UserError(f"render_mode = {render_mode!r}: legal are {', '.join(RENDER_MODES)} and None")
-        self.game, self.render_mode, self.flatten = game, render_mode, flatten
-        self.metadata = {"name": f"{game.name}_v{game.version}", "render_modes": list(RENDER_MODES), "render_fps": 4}
+        self.render_mode, self.flatten = render_mode, flatten
         self.copies = copies = VectorGame(game, 1, **params)
+        self.game = game = copies.game
+        self.metadata = {"name": f"{game.name}_v{game.version}", "render_modes": list(RENDER_MODES), "render_fps": 4}
         self.params = copies.params
         self.possible_agents: list[str] = list(copies.agents)
         self.agents: list[str] = []

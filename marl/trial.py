@@ -38,6 +38,7 @@ class Trial:
     @classmethod
     def of(cls, game: Game, params: Params) -> Trial:
         """The trial of a game as VectorGame and ParallelGame show it."""
+        game = game.at(params)
         return cls(game, params, lambda n, threads: VectorGame(game, n, params, threads=threads), lambda: ParallelGame(game, params=params))
 
     def start(self, n_envs: int, seed: int = SEED, first: int = 0, threads: int = 1) -> VectorGame:

@@ -36,10 +36,11 @@ class VectorGame(Copies):
         preset: str | None = None,
         **given: Any,
     ) -> None:
-        self.game, self.name, self.masked = game, game.name, game.mask is not None
         if params is not None and (given or preset):
             raise UserError(f"{game.name}: give params or parameters by name, not both")
         self.params = params if params is not None else game.make_params(preset, **given)
+        game = game.at(self.params)
+        self.game, self.name, self.masked = game, game.name, game.mask is not None
         if not isinstance(threads, int | np.integer) or not 1 <= threads <= numba.config.NUMBA_NUM_THREADS:
             raise UserError(f"threads = {threads!r}: legal range here is [1, {numba.config.NUMBA_NUM_THREADS}]")
         self.threads = threads
@@ -53,7 +54,8 @@ class VectorGame(Copies):
             state_columns=len(game.state_table),
         )
         self._driver = driver.load(game)
-        self._p = self._driver.Numbers(**self.params.numbers())
+        numbers = self.params.numbers()
+        self._p = self._driver.Numbers(**{name: numbers[name] for name in self._driver.Numbers._fields})
         self._s = self._driver.State(**self._state_arrays())
         self._o = self._driver.Out(**self._out_arrays(self._weights(weights)))
         self._spread = threads > 1 and n_envs >= PARALLEL_FROM
@@ -88,7 +90,7 @@ class VectorGame(Copies):
         return size
 
     def _weights(self, given: Mapping[str, float] | None) -> npt.NDArray[np.float64]:
-        weights = {name: component.weight for name, component in self.game.reward.items()}
+        weights = self.game.default_weights(self.params)
         for name, value in (given or {}).items():
             if name not in weights:
                 raise UserError(f"{self.name}.weights has no component {name!r}: legal are {', '.join(weights)}")
