@@ -1,26 +1,15 @@
-"""The game `auction`: simultaneous bidders, one slot, hard budgets."""
+"""The game `auction`: simultaneous bidders with hard budgets, in modes with known answers, and in mode advertising a whole market.
+
+One name and one set of parameters; advertising has rules, state and columns of its own (`market`), compiled apart.
+"""
 
 from __future__ import annotations
 
-from typing import Any
-
-from envs.auction import baselines, rules
+from envs.auction import accounts, baselines, bidders, market, rewards, rules, views
 from envs.auction.params import AuctionParams
+from envs.auction.presets import PRESETS
+from envs.auction.state import MarketState
 from marl.game import Game, Role
-
-KNOWN: dict[str, Any] = {"mode": "uniform_ipv", "horizon": 1, "auctions_per_tick": 256}
-VALUED: dict[str, Any] = {"mode": "uniform_ipv", "horizon": 1, "auctions_per_tick": 1}
-PRESETS: dict[str, dict[str, Any]] = {
-    "first_price_two": {**KNOWN, "n_agents": 2, "format": "first"},
-    "first_price_five": {**KNOWN, "n_agents": 5, "format": "first"},
-    "second_price_two": {**KNOWN, "n_agents": 2, "format": "second"},
-    "all_pay_two": {**VALUED, "n_agents": 2, "format": "all_pay"},
-    "reserve_two": {**VALUED, "n_agents": 2, "format": "first", "reserve": 0.5},
-    "asymmetric": {**VALUED, "n_agents": 2, "format": "first", "mode": "asym_uniform"},
-    "pacing": {"mode": "pacing", "n_agents": 1, "horizon": 48, "auctions_per_tick": 64},
-    "pacing_four": {"mode": "uniform_ipv", "n_agents": 4, "horizon": 48, "auctions_per_tick": 64, "budget": 0.075 * 48 * 64},
-    "market": {},
-}
 
 
 def roles(p: AuctionParams) -> tuple[Role, ...]:
@@ -29,6 +18,32 @@ def roles(p: AuctionParams) -> tuple[Role, ...]:
     return (Role("advertiser", p.n_agents, seen, baselines.action_table(p)),)
 
 
+def market_roles(p: AuctionParams) -> tuple[Role, ...]:
+    """Advertisers."""
+    return (Role("advertiser", p.n_agents, views.columns(p), bidders.action_table(p)),)
+
+
+MARKET = Game(
+    "auction",
+    version=0,
+    params=AuctionParams,
+    state=MarketState,
+    roles=market_roles,
+    begin=market.begin,
+    step=market.step,
+    observe=views.observe,
+    measure=accounts.measure,
+    metrics=accounts.METRICS,
+    reward=rewards.REWARD,
+    cost=rewards.COST,
+    weights=rewards.weights,
+    balance=accounts.balance,
+    audit=accounts.AUDIT,
+    baselines=bidders.BASELINES,
+    reference=bidders.reference,
+    action_grid=bidders.action_grid,
+    citation="Balseiro and Gur 2019; Zhang et al. 2014; Chapelle 2014; Edelman, Ostrovsky and Schwarz 2007",
+)
 AUCTION = Game(
     "auction",
     version=0,
@@ -54,5 +69,7 @@ AUCTION = Game(
     known=baselines.known,
     action_grid=baselines.action_grid,
     presets=PRESETS,
+    variants={"market": MARKET},
+    variant=lambda p: "market" if p.advertising else "",
     citation="Krishna 2010, Auction Theory, 2nd ed.; Balseiro and Gur 2019, Learning in repeated auctions with budgets",
 )

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from envs.auction import theory
 from envs.auction.laws import balancing_multiplier
-from envs.auction.params import AuctionParams
+from envs.auction.params import LISTED, MICRO, AuctionParams
 from envs.auction.rules import LINEAR, LOGARITHMIC, WIDTH, obs_
 from marl.errors import UserError
 from marl.game import F4, F8
@@ -26,7 +26,7 @@ def truthful(p: AuctionParams, obs: F4, generator: np.random.Generator) -> F8:
 
 def shade(p: AuctionParams) -> float:
     """(n-1)/n, the shading of first price on U[0, 1] (Krishna 2.3); 1 in second price and for a lone bidder."""
-    return 1.0 if p.format == "second" or p.n_agents == 1 else (p.n_agents - 1) / p.n_agents
+    return 1.0 if p.format in ("second", "gsp", "vcg") or p.n_agents == 1 else (p.n_agents - 1) / p.n_agents
 
 
 def shaded(p: AuctionParams, obs: F4, generator: np.random.Generator) -> F8:
@@ -49,13 +49,18 @@ def paced(p: AuctionParams, obs: F4, generator: np.random.Generator) -> F8:
 @lru_cache(maxsize=64)
 def _tightness(p: AuctionParams) -> float:
     """Budget over expected truthful spend; 1 for unequal bidders and where truth costs nothing."""
-    spend = 0.0 if p.mode == "asym_uniform" else p.truthful_spend
-    return p.rate / spend if spend > 0 else 1.0
+    spend = 0.0 if p.mode in ("asym_uniform", *LISTED) else p.truthful_spend
+    return p.rate / spend if spend > 0 and np.isfinite(p.rate) else 1.0
 
 
 def has_equilibrium(p: AuctionParams) -> bool:
     """Whether `equilibrium` knows the mode, format, reserve and budget. Bids that depend on the value need one auction a tick."""
     one = p.auctions_per_tick == 1
+    if p.mode == "fppe":
+        return p.format == "first" and p.slots == 1 and p.reserve == 0 and p.limited
+    if p.positions:
+        settled = p.mode == "position" and p.reserve == 0 and p.soft_floor == 0 and p.format in ("second", "gsp")
+        return not p.limited and (p.format == "vcg" or settled)
     if p.mode == "pacing" or (p.format == "second" and (p.mode != "asym_uniform" or not p.limited)):
         return True
     if p.n_agents == 1 or p.mode == "market":
@@ -84,6 +89,11 @@ def equilibrium(p: AuctionParams, obs: F4, generator: np.random.Generator) -> F8
             f"baseline 'equilibrium' of auction: no closed form for mode {p.mode!r}, format {p.format!r}, reserve {p.reserve} $,"
             f" {p.auctions_per_tick} auctions a tick, {'a' if p.limited else 'no'} budget; take paced, shaded or truthful"
         )
+    if p.mode in LISTED or p.positions:
+        if p.mode not in LISTED:
+            return np.ones((len(obs), 1))
+        own = obs[:, obs_.own_scale].astype(np.float64)[:, None] - p.listed / p.listed.max()
+        return listed_multipliers(p)[np.abs(own).argmin(1)][:, None]
     if p.format == "second":
         return np.full((len(obs), 1), fluid_multiplier(p))
     if p.mode == "asym_uniform":
@@ -93,6 +103,30 @@ def equilibrium(p: AuctionParams, obs: F4, generator: np.random.Generator) -> F8
     value = obs[:, WIDTH].astype(np.float64)
     bid = theory.first_price_bid if p.format == "first" else theory.all_pay_bid
     return (fluid_multiplier(p) * _ratio(bid(p.n_agents, value, p.reserve), value))[:, None]
+
+
+@lru_cache(maxsize=64)
+def listed_multipliers(p: AuctionParams) -> F8:
+    """Equilibrium multipliers [A] of bidders with fixed values: envy-free in GSP, truthful in VCG, pacing in first price."""
+    value = p.listed
+    if p.mode == "fppe":
+        return theory.first_price_pacing(value[:, None], p.purses() / MICRO / (p.horizon * p.auctions_per_tick)).multiplier
+    if p.format == "vcg":
+        return np.ones(len(value))
+    order = np.argsort(-value, kind="stable")
+    found = np.ones(len(value))
+    found[order] = theory.envy_free_bids(value[order], p.exposures()) / value[order]
+    return found
+
+
+def _known_listed(p: AuctionParams) -> dict[str, float]:
+    value, x = np.sort(p.listed)[::-1], p.exposures()
+    if p.mode == "fppe":
+        found = theory.first_price_pacing(p.listed[:, None], p.purses() / MICRO / (p.horizon * p.auctions_per_tick))
+        worth = float((found.share[:, 0] * p.listed).sum())
+        return {"revenue": float(found.price[0]), "welfare": worth, "multiplier": float(found.multiplier.mean())}
+    paid, welfare = theory.vcg_payments(value, x).sum(), float((value[: len(x)] * x[: len(value)]).sum())
+    return {"revenue": float(paid), "welfare": welfare, "surplus": (welfare - paid) / len(value)}
 
 
 def _asymmetric(p: AuctionParams, obs: F4) -> F8:
@@ -115,13 +149,17 @@ def reference(p: AuctionParams) -> str:
         return "equilibrium"
     if p.limited:
         return "paced"
-    return "truthful" if p.format == "second" else "shaded"
+    return "truthful" if p.format in ("second", "gsp", "vcg") else "shaded"
 
 
 def known(p: AuctionParams) -> dict[str, float]:
     """Closed-form $ per auction at equilibrium, under the names of the metrics; with a budget in the limit of many auctions."""
     if not has_equilibrium(p):
         return {}
+    if p.mode in LISTED:
+        return _known_listed(p)
+    if p.positions:
+        return {"multiplier": 1.0}
     if p.mode == "pacing":
         multiplier = fluid_multiplier(p)
         return {"multiplier": multiplier, "surplus": theory.pacing_utility(multiplier), "spend": theory.pacing_spend(multiplier)}

@@ -6,7 +6,7 @@ Money is in $ here; the rules count in whole micro-dollars.
 from __future__ import annotations
 
 from functools import lru_cache
-from math import inf
+from math import comb, inf
 from statistics import NormalDist
 
 import numpy as np
@@ -59,6 +59,34 @@ def truthful_spend(quantiles: F8, n: int, format: str, reserve: float = 0.0, mul
     alone = n * below ** (n - 1) * (1 - below)
     second = n * edge ** (n - 1) - (n - 1) * highest
     return float(np.sum(np.diff(second) * np.where(bids >= reserve, bids, 0.0)) + alone * reserve) / n
+
+
+def positions_spend(quantiles: F8, n: int, format: str, exposure: F8, reserve: float = 0.0) -> float:
+    """Expected spend ($) an auction of one of n truthful bidders for positions with these exposures [K].
+
+    By the laws of the order statistics: the i-th highest of n lies below the u-quantile with probability
+    sum over j < i of C(n, j) (1-u)^j u^(n-j). first pays the own bid, gsp (second) the next one, vcg what its positions would lose to
+    it: the i-th highest is paid (x_{i-1} - x_i) by each of the i - 1 above; all_pay as truthful_spend, in the first position's exposure.
+    """
+    if format == "all_pay":
+        return truthful_spend(quantiles, n, format, reserve) * float(exposure[0])
+    edge = np.arange(len(quantiles) + 1) / len(quantiles)
+    x, total = np.append(exposure, 0.0), 0.0
+    law = np.zeros(len(edge))
+    above = np.zeros(len(quantiles))  # chance that the one above reaches this quantile's cell: it bids the reserve at least
+    for i in range(1, min(n, len(exposure) + 1) + 1):
+        law = law + comb(n, i - 1) * (1 - edge) ** (i - 1) * edge ** (n - i + 1)
+        chance = np.diff(law)
+        paid = float(np.sum(chance * np.where(quantiles >= reserve, quantiles, 0.0)))
+        lacking = float(np.sum(above) - np.sum(chance * (quantiles >= reserve)))  # the one above is there, this one is not
+        if format == "first":
+            total += paid * x[i - 1]
+        elif i > 1:
+            total += (paid + max(lacking, 0.0) * reserve) * ((i - 1) * (x[i - 2] - x[i - 1]) if format == "vcg" else x[i - 2])
+        above = chance * (quantiles >= reserve)
+    if n <= len(exposure) and format != "first":  # nobody is behind the last
+        total += float(np.sum(above)) * reserve * x[n - 1] * (n if format == "vcg" else 1)
+    return total / n
 
 
 def balancing_multiplier(quantiles: F8, n: int, format: str, reserve: float, rho: float) -> float:

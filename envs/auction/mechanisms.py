@@ -17,9 +17,6 @@ from envs.auction.params import ALL_PAY, FIRST, VCG
 from marl.compiled import rule
 from marl.rng import bits
 
-MOST_SLOTS = 10
-"""Positions of an auction, at most."""
-
 
 @rule
 def outranks(score, a, other, holder, ties, base):
@@ -63,7 +60,7 @@ def threshold_price(j, count, scores, weight, exposure, reserve):
 @rule
 def price_of(format, j, bid, weight, count, scores, exposure, reserve, soft):
     """Price per unit of exposure of the winner of position j, in [0, bid]."""
-    if format == FIRST or format == ALL_PAY:
+    if format in (FIRST, ALL_PAY):
         return bid
     if format == VCG:
         return min(bid, threshold_price(j, count, scores, weight, exposure, reserve))

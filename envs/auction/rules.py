@@ -13,12 +13,17 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from numba import njit
+
+from envs.auction.mechanisms import clear, place
 from envs.auction.params import ALL_PAY, FIRST, MICRO, TABLE, UNIFORM, UNLIMITED
-from marl.compiled import rule
+from marl.compiled import OPTIONS, rule
 from marl.game import F8, I8, RUNNING, TERMINATED, Column, Component, array, index, inf
 from marl.rng import U, bits, draw, gaussian, stream
 
 VALUES, TIES, RIVALS = 0, 1, 2
+apart = njit(**OPTIONS)
+"""Of rules that are long: called instead of inlined."""
 CELL = U(64 - 12)
 """Shift that leaves the 12 highest of 64 random bits: one of the 4096 cells of the quantile table."""
 
@@ -81,6 +86,11 @@ class AuctionState(NamedTuple):
     tick_squares: F8 = array("agents")  # [B, A] squared micro-dollars
     worths: I8 = array("agents")  # [B, A] values in the auction at hand
     bids: I8 = array("agents")  # [B, A] bids in the auction at hand, 0 where there is none
+    offers: F8 = array("agents")  # [B, A] bids of an auction for several positions; what follows up to `prices` as well
+    ones: F8 = array("agents")  # [B, A] weights
+    scores: F8 = array("ranks")  # [B, slots + 1]
+    ranked: I8 = array("ranks")  # [B, slots + 1] bidders by rank
+    prices: F8 = array("agents")  # [B, A] per unit of exposure
     revenue: I8 = array()  # [B]
     sold: I8 = array()  # [B] auctions
     allocated: I8 = array()  # [B] value of whoever got the slot, the rival of mode pacing included
@@ -90,6 +100,8 @@ class AuctionState(NamedTuple):
 @rule
 def worth(p, values, i, a):
     """Value of bidder a in auction i // n_agents of the tick, micro-dollars."""
+    if p.fixed[a] > 0:
+        return p.fixed[a]
     if p.kind == UNIFORM:
         return int(draw(values, i) * p.top[a])
     if p.kind == TABLE:
@@ -101,7 +113,7 @@ def worth(p, values, i, a):
 def begin(p, s, b):
     s.revenue[b] = s.sold[b] = s.allocated[b] = s.highest[b] = 0
     for a in range(p.n_agents):
-        s.left[b, a] = p.purse
+        s.left[b, a] = p.purses[a]
         s.spent[b, a] = s.won[b, a] = s.surplus[b, a] = s.wins[b, a] = 0
         s.multipliers[b, a] = 0.0
         s.last[b, a] = 1.0
@@ -182,13 +194,60 @@ def auction(p, s, b, k, action, values, ties, reserve):
         pay(s, b, winner, best if p.format == FIRST else max(second, reserve))
 
 
+@apart
+def several(p, s, b, k, action, values, ties):
+    """Auction k of the tick for several positions, or under a soft floor: see `mechanisms`. A bid is per unit of exposure.
+
+    It is capped so that the money left pays for the first position. A position's value is the value times its exposure.
+    """
+    most = max(p.exposures[0], 1.0)
+    least = max(p.reserve_money, 1)
+    for a in range(p.n_agents):
+        value = worth(p, values, k * p.n_agents + a, a)
+        s.worths[b, a] = value
+        s.tick_values[b, a] += value
+        s.tick_squares[b, a] += float(value) * value
+        bid = min(action[b, a, 0] * value, s.left[b, a] / most)
+        s.offers[b, a] = math.floor(bid) if bid >= least else 0.0
+        s.ones[b, a] = 1.0
+    s.highest[b] += best_allocation(p, s, b, ties, k)
+    count = clear(
+        p.format, s.offers[b], s.ones[b], p.exposures, float(least), p.soft_money, ties, k * p.n_agents,
+        s.scores[b], s.ranked[b], s.prices[b],
+    )  # fmt: skip
+    for j in range(min(count, p.slots)):
+        a = s.ranked[b, j]
+        s.worths[b, a] = int(s.worths[b, a] * p.exposures[j])
+        win(s, b, a, s.worths[b, a])
+        pay(s, b, a, int(s.prices[b, a] * p.exposures[j]))
+        s.prices[b, a] = 0.0
+    for a in range(p.n_agents):
+        if s.prices[b, a] > 0.0:
+            pay(s, b, a, int(s.prices[b, a] * p.exposures[0]))
+
+
+@rule
+def best_allocation(p, s, b, ties, k):
+    """Value of giving the positions to the highest values."""
+    count, total = 0, 0
+    for a in range(p.n_agents):
+        if s.worths[b, a] >= max(p.reserve_money, 1):
+            count = place(float(s.worths[b, a]), a, ties, k * p.n_agents, p.slots + 1, count, s.scores[b], s.ranked[b])
+    for j in range(min(count, p.slots)):
+        total += int(s.scores[b, j] * p.exposures[j])
+    return total
+
+
 @rule
 def step(p, s, b, action, components, cost):
     clear_tick(p, s, b)
     values, ties, rivals = stream(s, b, VALUES), stream(s, b, TIES), stream(s, b, RIVALS)
     for k in range(p.auctions[s.t[b]]):
         reserve = int(draw(rivals, k) * MICRO) if p.rival else p.reserve_money
-        auction(p, s, b, k, action, values, ties, reserve)
+        if p.positions:
+            several(p, s, b, k, action, values, ties)
+        else:
+            auction(p, s, b, k, action, values, ties, reserve)
     money = 1.0 / (MICRO * p.auctions_per_tick)
     for a in range(p.n_agents):
         s.last[b, a] = action[b, a, 0]
@@ -197,8 +256,8 @@ def step(p, s, b, action, components, cost):
         components[b, a, reward_.value] = s.tick_won[b, a] * money
         components[b, a, reward_.cost] = -s.tick_spent[b, a] * money
         cost[b, a, cost_.overpaid] = s.tick_overpaid[b, a] * money
-        if p.purse < UNLIMITED:
-            cost[b, a, cost_.budget_spent] = s.tick_spent[b, a] / p.purse
+        if p.purses[a] < UNLIMITED:
+            cost[b, a, cost_.budget_spent] = s.tick_spent[b, a] / p.purses[a]
     return TERMINATED if s.t[b] + 1 >= p.horizon else RUNNING
 
 
@@ -211,11 +270,11 @@ def observe(p, s, b, obs):
     widest = 0.0
     for a in range(p.n_agents):
         widest = max(widest, p.mean[a])
-    limited = p.purse < UNLIMITED
-    per_purse = 1.0 / p.purse if limited else 0.0
-    per_plan = per_purse * per_auction * p.horizon * p.auctions_per_tick
     values = stream(s, b, VALUES)
     for a in range(p.n_agents):
+        limited = p.purses[a] < UNLIMITED
+        per_purse = 1.0 / p.purses[a] if limited else 0.0
+        per_plan = per_purse * per_auction * p.horizon * p.auctions_per_tick
         left = s.left[b, a] * per_purse
         obs[b, a, obs_.time_left] = time_left
         obs[b, a, obs_.budget_left] = left if limited else 1.0
@@ -257,7 +316,7 @@ def measure(p, s, b, metrics):
         metrics[b, a, metric_.welfare] = s.allocated[b] * money
         metrics[b, a, metric_.efficiency] = s.allocated[b] / s.highest[b] if s.highest[b] > 0 else 1.0
         metrics[b, a, metric_.win_rate] = s.wins[b, a] / count
-        metrics[b, a, metric_.budget_use] = s.spent[b, a] / p.purse if p.purse < UNLIMITED else 0.0
+        metrics[b, a, metric_.budget_use] = s.spent[b, a] / p.purses[a] if p.purses[a] < UNLIMITED else 0.0
         metrics[b, a, metric_.price] = s.spent[b, a] / (s.wins[b, a] * float(MICRO)) if s.wins[b, a] > 0 else 0.0
         metrics[b, a, metric_.multiplier] = s.multipliers[b, a] / p.horizon
 
@@ -272,9 +331,9 @@ def balance(p, s, b, residual):
         spent += s.spent[b, a]
         won += s.won[b, a]
         wins += s.wins[b, a]
-        residual[b, 1] += abs(p.purse - s.left[b, a] - s.spent[b, a])
+        residual[b, 1] += abs(p.purses[a] - s.left[b, a] - s.spent[b, a])
         residual[b, 2] += abs(s.won[b, a] - s.surplus[b, a] - s.spent[b, a])
-        residual[b, 5] += max(0, s.spent[b, a] - p.purse) + max(0, -s.left[b, a])
+        residual[b, 5] += max(0, s.spent[b, a] - p.purses[a]) + max(0, -s.left[b, a])
     residual[b, 0] = s.revenue[b] - spent
     residual[b, 3] = 0.0 if p.rival else s.allocated[b] - won
     residual[b, 4] = s.sold[b] - wins

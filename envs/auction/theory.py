@@ -6,7 +6,7 @@ design"; K Krishna, "Auction Theory", 2nd ed. 2010, chapters 2 to 5. Letters bel
 
 from __future__ import annotations
 
-from math import sqrt
+from math import exp, gamma, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -220,7 +220,7 @@ def first_price_pacing(value: F8, budget: F8, rounds: int = 100_000) -> Pacing:
     methods for large-scale market equilibrium computation"): bidder i spends B_i over goods and leftover in proportion to v_ij x_ij and
     what it kept. The multiplier is B_i over utility and leftover, at most 1.
     """
-    n, m = value.shape
+    _n, m = value.shape
     spent, kept = np.repeat(budget[:, None] / (m + 1), m, 1), budget / (m + 1)
     for _ in range(rounds):
         share = spent / np.maximum(spent.sum(0), 1e-300)
@@ -234,3 +234,17 @@ def first_price_pacing(value: F8, budget: F8, rounds: int = 100_000) -> Pacing:
     share = spent / np.maximum(price, 1e-300)
     whole = (value * share).sum(1) + kept
     return Pacing(np.minimum(budget / whole, 1.0), price, share)
+
+
+def seen_by(age: float, mean: float, shape: float = 1.0) -> float:
+    """Share of conversions seen by `age` after the click (Chapelle 2014, "Modeling delayed feedback in display advertising").
+
+    1 - exp(-age/mean) under the exponential law; with shape k Weibull's, 1 - exp(-(age/scale)^k) with scale = mean/Gamma(1 + 1/k).
+    """
+    return 1 - exp(-((age * gamma(1 + 1 / shape) / mean) ** shape))
+
+
+def converts_yet(rate: float, age: float, mean: float) -> float:
+    """Chance that a click without a conversion by `age` will convert yet: p e^(-age/mean) / (1 - p + p e^(-age/mean)) (Chapelle 2014)."""
+    left = rate * exp(-age / mean)
+    return left / (1 - rate + left)

@@ -7,10 +7,11 @@ and others are ignored; without one they stand in this order. One line is one au
 
 from __future__ import annotations
 
+import gzip
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -50,14 +51,47 @@ def read_log(path: str) -> Log:
     return _read(path, mark)
 
 
+class Law(NamedTuple):
+    """Of a log: prices lognormal, rounded down and capped; pCTR lognormal, independent of them, and exact."""
+
+    location: float  # mean of log-prices
+    sd: float  # of log-prices
+    cap: float  # highest price, money units
+    ctr: float  # mean of pCTR
+    spread: float  # standard deviation of log-pCTR
+
+
+DECLARED = Law(*SYNTHETIC_PRICE, SYNTHETIC_CTR, SYNTHETIC_SPREAD)
+
+
+def fitted(log: Log) -> Law:
+    """The law of a log: moments of the logarithms of positive prices and pCTR, the highest price, clicks an auction."""
+    price, pctr = np.log(log.price[log.price > 0]), np.log(log.pctr[log.pctr > 0])
+    if len(price) < 2 or len(pctr) < 2 or not log.click.any():
+        raise UserError("a law is fitted to a log with a click and at least two positive prices and pctr")
+    return Law(float(price.mean()), float(price.std()), float(log.price.max()), float(log.click.mean()), float(pctr.std()))
+
+
+def drawn_log(law: Law, rows: int, generator: np.random.Generator) -> Log:
+    """So many auctions by a law; clicks have the chance that pCTR says."""
+    price = np.minimum(np.exp(generator.normal(law.location, law.sd, rows)), law.cap).astype(np.int64)
+    pctr = np.minimum(np.exp(generator.normal(-(law.spread**2) / 2, law.spread, rows)) * law.ctr, 1.0)
+    return Log((generator.random(rows) < pctr).astype(np.int64), price, pctr)
+
+
 def synthetic_log(path: str) -> Log:
     """20,000 auctions by seeded laws: lognormal prices, capped; lognormal pCTR, exact; independent of each other."""
-    generator = np.random.default_rng([ord(c) for c in path])
-    location, sd, cap = SYNTHETIC_PRICE
-    price = np.minimum(np.exp(generator.normal(location, sd, SYNTHETIC_ROWS)), cap).astype(np.int64)
-    pctr = np.exp(generator.normal(-(SYNTHETIC_SPREAD**2) / 2, SYNTHETIC_SPREAD, SYNTHETIC_ROWS)) * SYNTHETIC_CTR
-    pctr = np.minimum(pctr, 1.0)
-    return Log((generator.random(SYNTHETIC_ROWS) < pctr).astype(np.int64), price, pctr)
+    return drawn_log(DECLARED, SYNTHETIC_ROWS, np.random.default_rng([ord(c) for c in path]))
+
+
+def generate(path: str, rows: int, seed: int, like: str | None = None) -> None:
+    """Write a log of so many auctions by the declared law, or by that of the log `like`: what `marl generate auction` does."""
+    law = DECLARED if like is None else fitted(read_log(like))
+    log = drawn_log(law, rows, np.random.default_rng(seed))
+    pack: Any = gzip.open if path.endswith(".gz") else open
+    with pack(path, "wt", encoding="utf-8", newline="") as file:
+        file.write(",".join(COLUMNS) + "\n")
+        file.writelines(f"{c},{p},{x:.9g}\n" for c, p, x in zip(log.click.tolist(), log.price.tolist(), log.pctr.tolist()))
 
 
 @lru_cache(maxsize=8)

@@ -1,7 +1,8 @@
-"""Auctions of several positions in plain Python, by other routes than the compiled ones: sorting, and own allocation as a function of the bid."""
+"""Auctions of several positions in plain Python, by other routes than the compiled ones: sorting, allocation as a function of the bid."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 Numbers = Sequence[float]
@@ -23,7 +24,9 @@ def threshold_payment(a: int, bid: Numbers, weight: Numbers, exposure: Numbers, 
     """Myerson's payment: own bid x exposure less the area under the exposure as a function of the bid, a staircase with known steps."""
     steps = sorted({0.0, reserve, bid[a], *(bid[i] * weight[i] / weight[a] for i in range(len(bid)) if i != a)})
     steps = [x for x in steps if x <= bid[a]]
-    area = sum((high - low) * exposure_of(a, (low + high) / 2, bid, weight, exposure, reserve, rank) for low, high in zip(steps, steps[1:]))
+    area = sum(
+        (high - low) * exposure_of(a, (low + high) / 2, bid, weight, exposure, reserve, rank) for low, high in itertools.pairwise(steps)
+    )
     return bid[a] * exposure_of(a, bid[a], bid, weight, exposure, reserve, rank) - area
 
 

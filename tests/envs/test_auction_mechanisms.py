@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-
 from envs.auction import mechanisms, theory
 from envs.auction.params import FORMATS
 from marl.rng import U, bits
@@ -29,7 +28,7 @@ def auctions(draw: st.DrawFn) -> dict[str, Any]:
     exposure = np.sort(g.random(slots))[::-1] if g.random() < 0.7 else 0.7 ** np.arange(slots)
     reserve = float(g.choice([0.0, 0.0, 0.25, 0.6]))
     soft = float(g.choice([0.0, 0.0, reserve + 0.2]))
-    return dict(bid=bid, weight=weight, exposure=exposure, reserve=reserve, soft=soft, ties=U(g.integers(0, 2**63)))
+    return {"bid": bid, "weight": weight, "exposure": exposure, "reserve": reserve, "soft": soft, "ties": U(g.integers(0, 2**63))}
 
 
 def run(format: str, bid: Any, weight: Any, exposure: Any, reserve: float, soft: float, ties: Any) -> tuple[list[int], Any]:
@@ -61,7 +60,7 @@ def compare(case: dict[str, Any]) -> None:
 
 
 def properties(case: dict[str, Any]) -> None:
-    """Rule 12: 0 <= price <= bid, own bid does not set the price (second, GSP), monotone allocation, one slot is second price, lone bidder."""
+    """Rule 12: 0 <= price <= bid, own bid does not set the price, monotone allocation, one slot is second price, a lone bidder."""
     bid, exposure, n = case["bid"], case["exposure"], len(case["bid"])
     for format in FORMATS:
         winners, paid = run(format, **case)
@@ -123,7 +122,7 @@ DECAY = 0.7 ** np.arange(10)
 def test_positions_of_the_page(value: Any, exposure: Any, gsp: Any, vcg: Any, bids: Any) -> None:
     """Edelman, Ostrovsky and Schwarz 2007: truthful GSP, VCG, and the locally envy-free bids that pay VCG's payments in GSP."""
     v, x = np.array(value), np.array(exposure)
-    rest = dict(weight=np.ones(3), exposure=x, reserve=0.0, soft=0.0, ties=U(0))
+    rest = {"weight": np.ones(3), "exposure": x, "reserve": 0.0, "soft": 0.0, "ties": U(0)}
     assert run("gsp", v, **rest)[1][:2] == pytest.approx(gsp)
     assert run("vcg", v, **rest)[1][:2] == pytest.approx(vcg)
     free = theory.envy_free_bids(v, x)
@@ -135,14 +134,14 @@ def test_positions_of_the_page(value: Any, exposure: Any, gsp: Any, vcg: Any, bi
 
 def test_the_top_bidder_gains_by_bidding_below_the_second() -> None:
     """a = (200, 199): 1200 truthful, 1592 below 4."""
-    x, rest = np.array([200.0, 199]), dict(weight=np.ones(3), reserve=0.0, soft=0.0, ties=U(0))
+    x, rest = np.array([200.0, 199]), {"weight": np.ones(3), "reserve": 0.0, "soft": 0.0, "ties": U(0)}
     for own, gain, place in ((10.0, 1200.0, 0), (3.9, 1592.0, 1)):
         winners, paid = run("gsp", np.array([own, 4, 2]), exposure=x, **rest)
         assert winners.index(0) == place and 10 * x[place] - paid[0] == pytest.approx(gain)
 
 
 def test_ten_positions_of_the_page() -> None:
-    rest = dict(weight=np.ones(11), exposure=DECAY, reserve=0.0, soft=0.0, ties=U(0))
+    rest = {"weight": np.ones(11), "exposure": DECAY, "reserve": 0.0, "soft": 0.0, "ties": U(0)}
     free = theory.envy_free_bids(TEN, DECAY)
     assert free == pytest.approx([11, 7.7608, 6.8012, 5.8588, 4.9412, 4.0588, 3.2269, 2.4670, 1.81, 1.3, 1], abs=5e-5)
     assert run("gsp", TEN, **rest)[1].sum() == pytest.approx(25.775, abs=5e-4)

@@ -37,9 +37,11 @@ PRESETS = [(game, preset) for game in EVERY.values() for preset in game.presets 
 
 @pytest.mark.parametrize(("game", "preset"), PRESETS, ids=[f"{game.name}-{preset}" for game, preset in PRESETS])
 def test_every_preset_keeps_the_contract(game: Game, preset: str) -> None:
-    """Of presets with long episodes, shorter ones."""
+    """Of presets with long episodes, shorter ones; of markets with many auctions, fewer, and users who do not stay."""
     params = vars(game.make_params(preset))
     shorter = {"horizon": 500, **({"warm_up": 0} if params.get("warm_up") else {})} if params.get("horizon", 0) > 2_000 else {}
+    if params.get("mode") == "advertising":
+        shorter = {"horizon": min(params["horizon"], 40), "auctions_per_tick": 16, "persist": False, "cohort": 50}
     check_game(game, preset=preset, **shorter)
 
 
