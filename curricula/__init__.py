@@ -9,6 +9,7 @@ from curricula.stage import Stage
 from marl.errors import UserError
 
 CURRICULA: dict[str, str] = {
+    "auction": "curricula.auction:stages",
     "auction_formats": "curricula.auction:formats",
     "resource_allocation": "curricula.resource_allocation:stages",
 }

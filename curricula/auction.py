@@ -1,8 +1,25 @@
-"""Stages of the auction: bid the value first, then learn to shade it."""
+"""Stages of the auction: bid the value first, then learn to shade it; and the six of a whole market."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from curricula.stage import Stage
+
+MARKET: dict[str, Any] = {
+    "mode": "advertising", "padded": True, "sigma": 0.5, "segments": 4, "channels": 3, "creatives": 3, "horizon": 48,
+    "auctions_per_tick": 64,
+}  # fmt: skip
+BUDGETS: dict[str, Any] = {**MARKET, "n_agents": 8, "format": "first", "traffic_swing": 0.6, "feedback": "full"}
+POSITIONS: dict[str, Any] = {
+    **BUDGETS, "format": "gsp", "slots": 3, "exposure": "1 .8 .6", "feedback": "winner", "budget_tightness": 0.5, "drift": 0.1,
+    "cpa_low": 8.0, "cpa_high": 14.0,
+}  # fmt: skip
+CROWD: dict[str, Any] = {**POSITIONS, "fatigue": 2.0, "exposure": "", "slots": 6}
+JOURNEYS: dict[str, Any] = {
+    **CROWD, "n_agents": 16, "journeys": True, "horizon": 336, "ticks_per_day": 24, "auctions_per_tick": 128, "delay": 3.0, "window": 14.0,
+    "identity": 0.7, "tracking": 0.9, "attribution": "position", "pay": "attributed",
+}  # fmt: skip
 
 
 def formats() -> tuple[Stage, ...]:
@@ -15,4 +32,26 @@ def formats() -> tuple[Stage, ...]:
     return (
         Stage("second_price", {**game, "format": "second"}, promote=0.9, window=3, minimum_steps=10_000),
         Stage("first_price", {**game, "format": "first"}, demote=-0.5, window=5, minimum_steps=10_000),
+    )
+
+
+def stages() -> tuple[Stage, ...]:
+    """Six: second price, first price, budgets, positions, a crowd, journeys. Columns are the same in all, 0 where a stage hides them.
+
+    The score is that of the balanced multiplier against drawn actions, with truthful bids for a reference where no budget binds. A stage
+    with a range in the reference (2-4 bidders, tightness 2 to .5, 16-48 bidders, delays of 3-7 days) is several.
+    """
+    up: dict[str, Any] = {"promote": 0.5, "minimum_steps": 10_000}
+    free: dict[str, Any] = {**MARKET, "feedback": "full", "budget": 1e9}
+    return (
+        Stage("second_price", {**free, "n_agents": 2, "format": "second"}, **up),
+        Stage("first_price_2", {**free, "n_agents": 2, "format": "first"}, demote=-1.0, **up),
+        Stage("first_price_4", {**free, "n_agents": 4, "format": "first"}, demote=-1.0, **up),
+        Stage("budgets_loose", {**BUDGETS, "budget_tightness": 2.0}, demote=-1.0, **up),
+        Stage("budgets_tight", {**BUDGETS, "budget_tightness": 0.5}, demote=-1.0, **up),
+        Stage("positions", POSITIONS, demote=-1.0, **up),
+        Stage("crowd_16", {**CROWD, "n_agents": 16}, demote=-1.0, **up),
+        Stage("crowd_48", {**CROWD, "n_agents": 48, "slots": 10}, demote=-1.0, **up),
+        Stage("journeys_3_days", JOURNEYS, demote=-1.0, **up),
+        Stage("journeys_7_days", {**JOURNEYS, "delay": 7.0}, demote=-1.0, minimum_steps=10_000),
     )

@@ -58,9 +58,10 @@ def ratios(quick: bool) -> list[Callable[[], Any]]:
 
 
 def rates() -> list[list[str]]:
-    """Rows of games alone: the classic ones, the cluster."""
-    classic, allocation, rows = references("classic"), references("allocation"), []
+    """Rows of games alone: the classic ones, the cluster, markets of advertisers."""
+    classic, allocation, auctions, rows = references("classic"), references("allocation"), references("auctions"), []
     turns = [(classic.raw, name) for name in classic.BOUNDS] + [(allocation.raw, n) for n in allocation.SIZES]
+    turns += [(auctions.raw, name) for name in auctions.ROWS]
     for raw, size in turns:
         r = raw(size)
         rows.append([r.name, f"{r.rate:,.0f} {r.unit}", f"{r.at_least:,.0f}", verdict(r.holds)])

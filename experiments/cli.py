@@ -20,6 +20,7 @@ COMMANDS = {
     "benchmark": ("experiments.benchmark", "speed of rules, collection and updates as ratios to plain references"),
     "reproduce": ("experiments.reproduction", "rerun published results and say PASS or FAIL: marl reproduce --list"),
     "generate": ("experiments.generating", "write a synthetic data file: marl generate allocation_log -o trace.csv"),
+    "bidders": ("experiments.bidders", "scripted advertisers, and runs beside them, in a market: marl bidders preset=train"),
     "allocators": ("experiments.allocators", "mechanisms of the cluster side by side on a trace: marl allocators trace=FILE"),
     "answers": ("experiments.answers", "train on games with known answers and say PASS or FAIL"),
 }

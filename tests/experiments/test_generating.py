@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from envs.auction_log.data import fitted, read_log
 from envs.resource_allocation.data import read_trace
 from envs.resource_allocation.params import MECHANISMS
 from experiments.allocators import SHOWN
@@ -23,10 +25,24 @@ def test_a_generated_trace_is_read(marl: Marl, name: str, tmp_path: Path) -> Non
     assert (read_trace(str(tmp_path / "again.csv")).context == first.context).all()
 
 
+def test_a_generated_log_is_read_and_has_its_law(marl: Marl, tmp_path: Path) -> None:
+    """Declared: iPinYou 1458's prices; like another log: that log's moments."""
+    path, like = tmp_path / "log.csv", tmp_path / "like.csv.gz"
+    assert marl("generate", "auction", "-o", str(path), "--rows", "40000").code == 0
+    log = read_log(str(path))
+    price = np.log(log.price[log.price > 0])
+    assert len(log.price) == 40_000 and log.price.max() == 300
+    assert price.mean() == pytest.approx(3.87, abs=0.03) and price.std() == pytest.approx(0.87, abs=0.05)
+    assert log.click.mean() == pytest.approx(0.00444, abs=0.0015)
+    assert marl("generate", "auction", "-o", str(like), "--rows", "40000", "--seed", "1", "--like", str(path)).code == 0
+    assert fitted(read_log(str(like))) == pytest.approx(fitted(log), rel=0.35)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["auction", "-o", "x"], "marl generate auction: legal are"),
+        (["spread", "-o", "x"], "marl generate spread: legal are"),
+        (["allocation_log", "-o", "x", "--like", "y"], "--like y: legal with auction, auction_log"),
         (["allocation_log"], "-o"),
         (["allocation_log", "-o", "x", "--rows", "1"], "--rows = 1: legal range is [2, 10000000]"),
         (["allocation_log", "-o", "x", "--seed", "-1"], "--seed = -1: legal are whole numbers from 0"),
