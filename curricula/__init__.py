@@ -9,8 +9,8 @@ from curricula.stage import Stage
 from marl.errors import UserError
 
 CURRICULA: dict[str, str] = {
-    "auction": "curricula.auction:stages",
     "auction_formats": "curricula.auction:formats",
+    "auction": "curricula.auction:stages",
     "resource_allocation": "curricula.resource_allocation:stages",
 }
 """Name -> "module:function" that returns the stages."""

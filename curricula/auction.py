@@ -18,7 +18,7 @@ POSITIONS: dict[str, Any] = {
 CROWD: dict[str, Any] = {**POSITIONS, "fatigue": 2.0, "exposure": "", "slots": 6}
 JOURNEYS: dict[str, Any] = {
     **CROWD, "n_agents": 16, "journeys": True, "horizon": 336, "ticks_per_day": 24, "auctions_per_tick": 128, "delay": 3.0, "window": 14.0,
-    "identity": 0.7, "tracking": 0.9, "attribution": "position", "pay": "attributed",
+    "identity": 0.7, "tracking": 0.9, "attribution": "position",
 }  # fmt: skip
 
 

@@ -179,8 +179,8 @@ class Game:
     `reference(params)` names the baseline that scores are relative to, `naive` the one that scores 0. `known(params)`
     gives closed-form values by name, `trials(params)` named settings that an evaluation reports (a held-out file, say;
     the training's own setting where there is none). `action_grid(params)` maps a role to [K, U] rows of actions,
-    `goal(params)` one to what its agents are after. `picture` says who draws an episode. `weights(params)` are default weights of reward components where they depend
-    on the parameters.
+    `goal(params)` one to what its agents are after. `picture` says who draws an episode. `weights(params)` are default
+    weights of reward components where they depend on the parameters.
 
     A game whose parameters make two worlds of it, with states, columns and rules of their own, names the others in `variants`: games
     with the same `params`, of which `variant(params)` names the one that plays them ("": this one). They compile apart.

@@ -9,7 +9,7 @@ from envs.auction import accounts, baselines, bidders, market, rewards, rules, v
 from envs.auction.params import AuctionParams
 from envs.auction.presets import PRESETS
 from envs.auction.state import MarketState
-from marl.game import Game, Role
+from marl.game import Game, Picture, Role
 
 
 def roles(p: AuctionParams) -> tuple[Role, ...]:
@@ -42,6 +42,7 @@ MARKET = Game(
     baselines=bidders.BASELINES,
     reference=bidders.reference,
     action_grid=bidders.action_grid,
+    picture=Picture("envs.auction.page:draw", ("place", "pool")),
     citation="Balseiro and Gur 2019; Zhang et al. 2014; Chapelle 2014; Edelman, Ostrovsky and Schwarz 2007",
 )
 AUCTION = Game(
@@ -68,6 +69,7 @@ AUCTION = Game(
     reference=baselines.reference,
     known=baselines.known,
     action_grid=baselines.action_grid,
+    picture=Picture("envs.auction.page:draw"),
     presets=PRESETS,
     variants={"market": MARKET},
     variant=lambda p: "market" if p.advertising else "",

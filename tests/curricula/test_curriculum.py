@@ -240,6 +240,19 @@ def test_the_auctions_stages() -> None:
     assert first.params["n_agents"] == second.params["n_agents"] == 2
 
 
+def test_the_markets_stages() -> None:
+    """The six of the reference in ten steps, with the same columns: formats, budgets, positions, a crowd, journeys."""
+    game = envs.game("auction")
+    stages = load("auction", same_columns(game)).stages
+    made: list[Any] = [game.make_params(**s.params) for s in stages]
+    assert [p.n_agents for p in made] == [2, 2, 4, 8, 8, 8, 16, 48, 16, 16]
+    assert [p.format for p in made[:3]] == ["second", "first", "first"] and made[0].feedback == "full"
+    assert [p.budget_tightness for p in made[3:5]] == [2.0, 0.5]
+    assert made[5].format == "gsp" and made[5].slots == 3 and made[5].feedback == "winner" and made[5].drift > 0 and made[5].cpa_low > 0
+    assert made[7].slots == 10 and made[7].fatigue > 0 and made[7].creatives == 3
+    assert [p.delay for p in made[8:]] == [3.0, 7.0] and all(p.window == 14.0 and p.journeys and p.identity < 1 for p in made[8:])
+
+
 def test_the_clusters_stages() -> None:
     """Five, with the same columns, more and more tenants, and a reference to be scored against."""
     game = envs.game("cluster")
