@@ -16,10 +16,10 @@ from marl.game import F4, F8, ActionTable, Column, Discrete
 
 GRID = 15
 """Rows of the action grid."""
-GAIN, SUM_GAIN = 0.3, 2.0
-"""Of pid: on the tick's spend error, and on the budget left over plan; tuned on preset train over {.1, .3, 1} x {0, .5, 2}."""
-STEP = 0.1
-"""Of dual, over {.02, .05, .1, .3}."""
+GAIN, SUM_GAIN = 0.3, 0.5
+"""Of pid: on the tick's spend error, and on the budget left over plan; best of preset train over {.1, .3, 1} x {0, .5, 2}."""
+STEP = 1.0
+"""Of dual, over {.05, .1, .3, .6, 1}."""
 LOWEST, HIGHEST = 0.1, 4.0
 
 
@@ -48,8 +48,8 @@ def action_grid(p: AuctionParams) -> Mapping[str, npt.NDArray[Any]]:
     scales = np.geomspace(LOWEST, HIGHEST, GRID)
     if p.actions == "hybrid":
         channels, segments = range(1, 1 + p.channels), range(p.segments)
-        rows = [[bid, (3 * g + h) % p.creatives, h, g] for bid in (1.0, 3.0, 8.0) for h in channels for g in segments]
-        return {"advertiser": np.array([[0.5, 0, 0, 0], *rows])}
+        aimed = [[bid, (3 * g + h) % p.creatives, h, g] for bid in (1.0, 3.0, 8.0) for h in channels for g in segments]
+        return {"advertiser": np.array([[0.5, 0, 0, 0], *aimed])}
     if p.actions == "campaign":
         kinds = [(bid, c, a, k) for bid in (1.0, 3.0, 8.0) for c in range(3) for a in range(3) for k in range(2)]
         return {"advertiser": np.array([[200.0, bid, 1.0, c, a, k, 0.0] for bid, c, a, k in kinds])}
@@ -148,5 +148,5 @@ BASELINES = {
 
 
 def reference(p: AuctionParams) -> str:
-    """The best shipped baseline: the balanced multiplier where budgets bind, truthful bids without."""
-    return "fixed" if _sees_pacing(p) else "truthful"
+    """The best shipped baseline: PID pacing where budgets bind, truthful bids without."""
+    return "pid" if _sees_pacing(p) else "truthful"

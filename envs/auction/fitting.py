@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,17 +25,16 @@ class Moves(NamedTuple):
 def fitted_moves(stage: I8, event: I8, after: I8) -> Moves:
     """Maximum likelihood of steps [N]: stage (0 to 4) before, event (0 nothing, 1 exposure, 2 click without a conversion), stage after.
 
-    Steps into `converted` are conversions and say nothing of the rates. Raises UserError where a rate has no step to be seen in.
+    Steps into `converted` from below are conversions and say nothing of the rates. Raises UserError where a rate has no step to be seen in.
     """
     before, then, what = (np.asarray(x, np.int64) for x in (stage, after, event))
-    plain = then != CONVERTED
+    plain = (then != CONVERTED) | (before == CONVERTED)
     trials = (
         ("push", plain & (what == EXPOSED) & (before < 2), then == before + 1),
         ("push_click", plain & (what == CLICKED) & (before < INTENT), then == before + 1),
         ("fade", plain & (what == NOTHING) & (before > 0), np.where(before == CONVERTED, then == 0, then == before - 1)),
     )
-    rates: list[Any] = []
-    errors = []
+    rates, errors = [], []
     for name, seen, moved in trials:
         count = int(seen.sum())
         if count == 0:
@@ -43,4 +42,4 @@ def fitted_moves(stage: I8, event: I8, after: I8) -> Moves:
         rate = float(moved[seen].mean())
         rates.append(rate)
         errors.append(np.sqrt(max(rate * (1 - rate), 1e-12) / count))
-    return Moves(*rates, error=np.array(errors))
+    return Moves(rates[0], rates[1], rates[2], np.array(errors))

@@ -287,7 +287,7 @@ class AuctionParams(PlainParams):
     def purse(self) -> int:
         """Budget of each bidder, micro-dollars: as in the other modes; in advertising of truthful bidders, who are tried out."""
         if self.mode != "advertising" or not isinf(self.budget):
-            return PlainParams.purse.fget(self)  # type: ignore[attr-defined, no-any-return]
+            return self._plain_purse()
         from envs.auction.pilot import truthful_spend_of
 
         spend = truthful_spend_of(self)

@@ -170,6 +170,9 @@ class PlainParams(Params):
     @derived
     def purse(self) -> int:
         """Budget of each bidder for the episode, micro-dollars; UNLIMITED where there is none."""
+        return self._plain_purse()
+
+    def _plain_purse(self) -> int:
         money = self.budget
         if isinf(money) and self.mode == "pacing":
             money = self.rho * self.horizon * self.auctions_per_tick
