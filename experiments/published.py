@@ -79,6 +79,7 @@ class Row:
     `task` and `algorithm` are the keys of `env` and `algorithm` (`name` chooses), `run` any other keys of a run. `measure` is
     what is compared, in the scale that `scale` describes: a metric of the game, or one of RETURNS. `steps`: environment steps
     a seed. `seeds` counts from 0. `episodes`: fresh greedy episodes that decide, or sessions, a seed. `minutes`: processor time of a seed.
+    `note`: what else a reader of the value has to know. `cause`: why the row does not pass, found where it does not.
     """
 
     name: str
@@ -92,7 +93,8 @@ class Row:
     passes: Rule
     steps: int
     minutes: float
-    note: str
+    note: str = ""
+    cause: str = ""
     kind: str = LEARNED
     time_limit: str = "bootstrap"
     run: Mapping[str, Any] = field(default_factory=dict)
