@@ -59,9 +59,9 @@ class Encoder(nn.Module):
     def forward(self, rows: Tensor, moves: bool) -> Tensor:
         """x; without `moves` no gradient passes."""
         if moves:
-            return self.layers(rows[:, : self._observed])  # type: ignore[no-any-return]
+            return self.layers(rows[:, : self._observed])
         with torch.no_grad():
-            return self.layers(rows[:, : self._observed])  # type: ignore[no-any-return]
+            return self.layers(rows[:, : self._observed])
 
 
 class EncodedActor(Actor):
@@ -97,7 +97,7 @@ class EncodedCritic(nn.Module):
 
     def forward(self, obs: Any, act: Any = None, info: Any = None) -> Tensor:
         """[N, 1]."""
-        return self.net(self.encoder(torch.as_tensor(obs), self._moves))  # type: ignore[no-any-return]
+        return self.net(self.encoder(torch.as_tensor(obs), self._moves))
 
 
 class BidValues(nn.Module):
@@ -113,7 +113,7 @@ class BidValues(nn.Module):
         """[N, K]."""
         pieces = [self.encoder(rows, self._moves), chosen[:, self._columns.continuous]]
         pieces += [functional.one_hot(chosen[:, u].long(), k).to(rows.dtype) for u, k in zip(self._columns.discrete, self._columns.choices)]
-        return self.net(torch.cat(pieces, -1))  # type: ignore[no-any-return]
+        return self.net(torch.cat(pieces, -1))
 
 
 class HybridPolicy(ActorPolicy):
@@ -148,7 +148,7 @@ class HybridPolicy(ActorPolicy):
 
     def distribution(self, rows: Tensor) -> Product:
         """Of the policy's columns."""
-        return self.actor.distribution(self.actor(rows)[0])  # type: ignore[no-any-return]
+        return self.actor.distribution(self.actor(rows)[0])
 
     def forward(self, batch: Any, state: Any = None, **_: Any) -> Any:
         """Batch(logits, act [N, row], state, dist)."""

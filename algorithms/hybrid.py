@@ -33,6 +33,8 @@ from marl.team import Part
 class Ring(nn.Module):
     """The latest `size` rows: observation, action, reward, what followed, and whether it counts. Saved with the networks."""
 
+    written: Tensor
+
     def __init__(self, size: int, width: int, action: int) -> None:
         super().__init__()
         self._size = size
