@@ -29,8 +29,8 @@ Made by `marl allocators --report` from `experiments/rows/`; do not edit.
 """
 ABOUT = """Every row meets the same episodes, of requests that no learner was trained on. The tenants of a mechanism's row ask for
 everything and bid a twentieth of their credits (`steady`); learners are trained on the first part of the trace and play their best
-checkpoint, under the mechanism that their row names: mean over seeds with Student's 95 % interval. Slowdown is the time from arrival to end over
-the work; Jain's index is of tenants' mean dominant shares; envy is what another's resources would run beyond one's own.
+checkpoint, under the mechanism that their row names: mean over seeds with Student's 95 % interval. Slowdown is the time from arrival
+to end over the work; Jain's index is of tenants' mean dominant shares; envy is what another's resources would run beyond one's own.
 """
 
 
