@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+import envs
+from envs.resource_allocation.commons import COMMONS
 from experiments import published, races, recorded
 from experiments.published import Row, Rule
 from experiments.seed_run import Outcome
@@ -19,6 +21,13 @@ ROWS = published.load()
 LEARNED = [r for r in ROWS.values() if r.kind == published.LEARNED]
 
 
+@pytest.fixture
+def fishery(toys: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The game, not the toy of its name."""
+    monkeypatch.setitem(envs.GAMES, "commons", COMMONS)
+
+
+@pytest.mark.usefixtures("fishery")
 @pytest.mark.parametrize("name", ROWS)
 def test_every_row_is_composed_as_it_is_declared(name: str) -> None:
     declared = ROWS[name]
