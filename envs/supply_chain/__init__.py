@@ -1,0 +1,1 @@
+"""Supply chains: agents who order for the nodes of one network."""
