@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from envs.supply_chain.chain import SUPPLY_CHAIN
+from envs.supply_chain.chain import SUPPLY_CHAIN, SUPPLY_CHAIN_LOG
 
-SUPPLY_CHAINS = (SUPPLY_CHAIN,)
+SUPPLY_CHAINS = (SUPPLY_CHAIN, SUPPLY_CHAIN_LOG)

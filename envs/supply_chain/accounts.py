@@ -7,7 +7,6 @@ from envs.supply_chain.forecast import learn
 from envs.supply_chain.layout import at_, rate_, way_
 from envs.supply_chain.params import MILLI, MOVING
 from envs.supply_chain.state import all_, apart, inlined, item_, link_, node_, note_, sum_
-from marl.compiled import rule
 from marl.game import Column, Component, index, inf
 
 REWARD = {
@@ -62,7 +61,7 @@ def content(p, s, b):
     return total
 
 
-@rule
+@inlined
 def remember(p, s, b, j, counts):
     """Averages, forecasts and their errors, after the tick's orders came in."""
     now, then, before = s.t[b] % p.window, (s.t[b] + p.window - p.window_short) % p.window, (s.t[b] + p.window - 1) % p.window
@@ -100,7 +99,7 @@ def look_down(p, s, b):
             s.note[b, j, k, note_.end], s.note[b, j, k, note_.echelon] = end, stock
 
 
-@rule
+@inlined
 def charge(p, s, b, j, counts, components):
     """The node's own rewards of the tick, and its sums."""
     stock, owed, lost, orders, ordered, came, served, scrapped, shipped = 0, 0, 0, 0, 0, 0, 0, 0, 0
@@ -144,7 +143,7 @@ def charge(p, s, b, j, counts, components):
     return came - served, scrapped
 
 
-@rule
+@inlined
 def settle(p, s, b, components, cost):
     """Rewards and costs of the tick; every component is the node's own, blended with the team's mean by `cooperation`."""
     counts, mine = 1.0 if s.t[b] >= p.warm_up else 0.0, 1.0 - p.cooperation
@@ -174,7 +173,7 @@ def spread(total, square, ticks):
     return max(0.0, square / ticks - (total / ticks) * (total / ticks))
 
 
-@apart
+@inlined
 def gini(p, s, b):
     """Gini's index of the retailers' fill rates: mean absolute difference over twice the mean."""
     count, total, apart_by = 0, 0.0, 0.0

@@ -1,14 +1,211 @@
-"""Scripted agents of the supply chain, who see what learners see."""
+"""Scripted agents of the supply chain, who see what learners see. Quantities are in mean demands of the node, as in observations.
+
+S Sterman 1989, "Modeling managerial behavior: misperceptions of feedback in a dynamic decision making experiment"; A Axsater and Rosling
+1993, "Installation vs. echelon stock policies for multilevel inventory control".
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import lru_cache
+from math import sqrt
+from statistics import NormalDist
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
+from envs.supply_chain import layout, theory
 from envs.supply_chain.params import SupplyChainParams
-from envs.supply_chain.sight import action
-from marl.game import F4, F8
+from envs.supply_chain.planning import plans
+from envs.supply_chain.sight import FIXED, NODE_WIDTH, action, of_, own_, shared_, width_of
+from marl.game import F4, F8, I8, bounds
+
+ADJUSTS, SUPPLY_LINE = 0.36, 0.34
+"""Sterman's estimates: the share of the gap that is ordered, and the weight of what is under way in it."""
+SEASONED = 1e-9
 
 
-def naive(p: SupplyChainParams, obs: F4, generator: np.random.Generator) -> F8:
-    """Pass-through."""
-    return np.zeros((len(obs), len(action(p))))
+def nodes_of(p: SupplyChainParams, obs: F4) -> I8:
+    """Number of the node of each row [N]."""
+    return np.asarray(np.rint(obs[:, own_.place] * p.n_agents).astype(np.int64) - 1)
+
+
+def column(p: SupplyChainParams, obs: F4, at: int) -> F8:
+    """A column of every product [N, P]."""
+    return np.asarray(obs[:, NODE_WIDTH + at :: width_of(p)][:, : p.products], np.float64)
+
+
+def of(p: SupplyChainParams, obs: F4, name: str) -> F8:
+    """A column of OF_PRODUCT of every product [N, P]."""
+    return column(p, obs, getattr(of_, name))
+
+
+def acted(p: SupplyChainParams, orders: F8) -> F8:
+    """Actions [N, U] with what is ordered of each product [N, P], clipped; suppliers and buyers alike, nothing expedited, usual prices."""
+    columns = action(p)
+    low, high = bounds(columns)
+    found = np.tile([1.0 if name.startswith(("source", "buyer", "price")) else 0.0 for name in columns], (len(orders), 1))
+    found[:, : p.products] = orders
+    return np.asarray(np.clip(found, low, high))
+
+
+def up_to(p: SupplyChainParams, obs: F4, level: F8) -> F8:
+    """Actions that order up to local levels [N, P], whatever an action means.
+
+    With orders after demand the tick's demand is not seen yet: `delta` and `level` add it themselves, a quantity expects the forecast.
+    """
+    if p.action == "level":
+        return acted(p, level / p.cover[nodes_of(p, obs)][:, None])
+    gap, after = level - of(p, obs, "position"), p.timing == "after"
+    if p.action == "delta":
+        return acted(p, gap if after else np.maximum(gap, 0.0) - of(p, obs, "last_in"))
+    return acted(p, np.maximum(gap + (of(p, obs, "forecast") if after else 0.0), 0.0))
+
+
+def ordering(p: SupplyChainParams, obs: F4, quantity: F8) -> F8:
+    """Actions that order quantities [N, P], after demand less what of it differs from the forecast."""
+    if p.action == "quantity":
+        return acted(p, quantity)
+    if p.action == "delta":
+        return acted(p, quantity - of(p, obs, "forecast" if p.timing == "after" else "last_in"))
+    expected = of(p, obs, "forecast") if p.timing == "after" else 0.0
+    level = of(p, obs, "position") + quantity - expected
+    return acted(p, level / p.cover[nodes_of(p, obs)][:, None])
+
+
+def pass_through(p: SupplyChainParams, obs: F4, generator: np.random.Generator) -> F8:
+    """Orders what was ordered of it: the naive policy."""
+    if p.timing == "after" and p.action == "delta":
+        return acted(p, np.zeros((len(obs), p.products)))
+    if p.timing == "after" and p.action == "level":
+        return acted(p, of(p, obs, "position") / p.cover[nodes_of(p, obs)][:, None])
+    return ordering(p, obs, of(p, obs, "last_in"))
+
+
+def deviation(p: SupplyChainParams) -> F8:
+    """Standard deviation of a tick's demand through each node over its mean [N, P], retailers independent unless correlated."""
+    mean = p.mean
+    if p.demand == "trace":
+        sd = np.zeros(mean.shape)
+        sd[mean.sum(1) > 0] = p.training.std(0).reshape(-1, p.products)
+    else:
+        laws: Mapping[str, Any] = {
+            "constant": 0.0,
+            "uniform": np.sqrt(mean * (mean + 1) / 3),
+            "poisson": np.sqrt(mean),
+            "negative_binomial": p.demand_cv * mean,
+            "normal": p.demand_sd,
+            "ar1": p.demand_sd / sqrt(1 - p.persistence**2),
+        }
+        sd = np.broadcast_to(laws[p.demand], mean.shape) * (mean > 0)
+    share = p.layout.share
+    alone, together = np.sqrt(share**2 @ sd**2), share @ sd
+    return np.asarray((sqrt(p.correlation) * together + (1 - sqrt(p.correlation)) * alone) / p.flow)
+
+
+@lru_cache(maxsize=64)
+def echelon_levels(p: SupplyChainParams) -> F8:
+    """Echelon order-up-to levels [N, P], mean demands: newsvendors of the demand over the longest way to the customers (Shang and Song
+    2003, for any network), at the critical ratio of the dearest shortage over the node's holding cost."""
+    net, (hold, short), ticks = p.layout, p.costs, p.cover.copy()
+    for e in range(len(net.buyer)):  # links by buyer, whose own ways are known
+        if net.up[e] < p.n_agents:
+            i = int(net.up[e])
+            ticks[i] = max(ticks[i], p.cover[i] + ticks[net.buyer[e]])
+    retail = np.flatnonzero(np.diff(net.out_first)[: p.n_agents] == 0)
+    dear, local = float(short[retail].max(initial=0.0)), float(hold[retail].max(initial=0.0))
+    ratio = np.clip((dear + local - hold) / max(dear + local, 1e-9), 0.05, 0.995)
+    if p.n_agents == 1:
+        ratio = np.clip(np.array([dear / max(dear + local, 1e-9)]), 0.05, 0.995)
+    z = np.array([NormalDist().inv_cdf(float(x)) for x in ratio])
+    return np.asarray(ticks[:, None] + (z * np.sqrt(ticks))[:, None] * deviation(p))
+
+
+@lru_cache(maxsize=64)
+def local_levels(p: SupplyChainParams) -> F8:
+    """Local levels [N, P], mean demands: those of `levels`, the known optimum of one node, else echelon levels less the buyers' (A)."""
+    if p.levels:
+        given = layout.numbers("levels", p.levels, p.n_agents, 0, layout.MOST, p.network)
+        return np.asarray(given[:, None] / p.flow)
+    echelon, net, flow = echelon_levels(p) * p.flow, p.layout, p.flow
+    local = echelon.copy()
+    for e in range(len(net.buyer)):
+        if net.up[e] < p.n_agents:
+            count = 1 if p.assembles else int(net.first[net.buyer[e] + 1] - net.first[net.buyer[e]])
+            local[net.up[e]] -= echelon[net.buyer[e]] / count
+    if p.n_agents == 1 and p.demand == "poisson" and p.unmet == "backlog":
+        hold, short = (float(x[0]) for x in p.costs)
+        local[0] = [theory.poisson_newsvendor(hold, short, float(m * p.cover[0])).level for m in p.mean[0]]
+    return np.asarray(np.maximum(local, 0.0) / flow)
+
+
+def base_stock(p: SupplyChainParams, obs: F4, generator: np.random.Generator) -> F8:
+    """Up to fixed local levels."""
+    return up_to(p, obs, local_levels(p)[nodes_of(p, obs)])
+
+
+def echelon_base_stock(p: SupplyChainParams, obs: F4, generator: np.random.Generator) -> F8:
+    """Up to fixed echelon levels, where echelon positions are shown; elsewhere up to the local levels that do the same (A)."""
+    if not p.share_forecasts:
+        return base_stock(p, obs, generator)
+    at = FIXED + p.slots - 1 + shared_.echelon
+    local = local_levels(p) * p.flow
+    echelon = (p.layout.share @ local / p.flow)[nodes_of(p, obs)]
+    return up_to(p, obs, of(p, obs, "position") + echelon - column(p, obs, at))
+
+
+def reorder_levels(p: SupplyChainParams) -> tuple[F8, F8]:
+    """(s, S) of every node and product [N, P], mean demands: exact for one node without a lead and Poisson demand; else S - s is the
+    economic order quantity and s the local base-stock level less a tick's demand."""
+    hold, short = p.costs
+    if p.n_agents == 1 and p.demand == "poisson" and p.cover[0] == 1 and p.fixed > 0:
+        best = [theory.reorder(float(hold[0]), float(short[0]), p.fixed, float(m)) for m in p.mean[0]]
+        return np.array([[b.point for b in best]]) / p.flow, np.array([[b.upto for b in best]]) / p.flow
+    level = local_levels(p)
+    batch = np.sqrt(2 * p.fixed * p.flow / np.maximum(hold, SEASONED)[:, None]) / p.flow
+    point = np.maximum(level - 1.0, 0.0)
+    return point, np.maximum(level, point + batch)
+
+
+def reorder(p: SupplyChainParams, obs: F4, generator: np.random.Generator) -> F8:
+    """(s, S): up to S where the position is at most s, else nothing."""
+    (point, level), at = reorder_levels(p), nodes_of(p, obs)
+    position = of(p, obs, "position")
+    due = position <= point[at] + SEASONED
+    if p.action == "level":
+        return acted(p, np.where(due, level[at] / p.cover[at][:, None], 0.0))
+    return ordering(p, obs, np.where(due, np.maximum(level[at] - position, 0.0), 0.0))
+
+
+def sterman(p: SupplyChainParams, obs: F4, generator: np.random.Generator) -> F8:
+    """Anchors on the short average of demand and adjusts for stock, and too little for what is under way (S).
+
+    Orders d + a (S' - (stock - owed) - b x under way), S' a mean demand more than b x what is under way on average.
+    """
+    net = of(p, obs, "on_hand") - of(p, obs, "owed")
+    way = of(p, obs, "position") - net
+    goal = 1.0 + SUPPLY_LINE * p.cover[nodes_of(p, obs)][:, None]
+    wanted = of(p, obs, "mean_short") + ADJUSTS * (goal - net - SUPPLY_LINE * way)
+    return ordering(p, obs, np.maximum(wanted, 0.0))
+
+
+def moving_average(p: SupplyChainParams, obs: F4, generator: np.random.Generator) -> F8:
+    """Up to the forecast over the ticks that are covered and a constant safety stock; of customers' demand where it is shared."""
+    at = nodes_of(p, obs)
+    cover = p.cover[at][:, None]
+    seen = column(p, obs, FIXED + p.slots - 1 + shared_.end_forecast) if p.share_forecasts else of(p, obs, "forecast")
+    safety = local_levels(p)[at] - cover
+    return up_to(p, obs, np.maximum(cover * seen + safety, 0.0))
+
+
+def mpc(p: SupplyChainParams, obs: F4, generator: np.random.Generator) -> F8:
+    """The first orders of a linear programme for the whole network that takes forecasts for demand (`planning`)."""
+    return ordering(p, obs, plans(p, obs))
+
+
+def action_grid(p: SupplyChainParams) -> Mapping[str, npt.NDArray[Any]]:
+    """`grid` orders from the least to the largest, the same for all products; all else as usual."""
+    low, high = bounds(action(p))
+    orders = np.linspace(low[0], high[0], p.grid)
+    return {"node": acted(p, np.repeat(orders[:, None], p.products, axis=1))}

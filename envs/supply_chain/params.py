@@ -254,12 +254,16 @@ class SupplyChainParams(Params):
         return part_of(self.trace, len(self._retailers()) * self.products, self.holdout, self.split == "test")
 
     @property
+    def training(self) -> F8:
+        """Units a day [T, retailers x P] of the trace's first days."""
+        return part_of(self.trace, len(self._retailers()) * self.products, self.holdout, False)
+
+    @property
     def mean(self) -> F8:
         """Customers' mean demand [N, P], units a tick; a trace's is of its training part."""
         mean, at = np.zeros((self.n_agents, self.products)), self._retailers()
         if self.demand == "trace":
-            train = part_of(self.trace, len(at) * self.products, self.holdout, False)
-            mean[at] = train.mean(0).reshape(len(at), self.products)
+            mean[at] = self.training.mean(0).reshape(len(at), self.products)
             return mean
         spread = np.random.default_rng([self.network, self.n_agents]).uniform(-1, 1, (len(at), 1))
         mean[at] = self.product_mean * (1 + self.uneven * spread)

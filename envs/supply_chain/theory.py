@@ -225,34 +225,37 @@ class Rationing(NamedTuple):
     low: float
     high: float
 
-    def cost(self, own: F8, others: float) -> F8:
+    def each(self) -> tuple[F8, F8]:
+        """Expected cost of what one gets, at levels from 0 to ten mean demands: (levels, costs)."""
+        levels = np.linspace(0.0, 10 * self.mean, 20_001)
+        return levels, self.h * (levels - self.mean) + (self.h + self.p) * short_of(levels, self.mean, self.sd)
+
+    def cost(self, own: F8, others: float, table: tuple[F8, F8] | None = None) -> F8:
         """Expected cost of a tick of orders `own` [n] beside `others` in total."""
         supply = np.linspace(self.low, self.high, 401)[:, None]
         total = own + others
         got = np.where(total <= supply, own, supply * own / np.maximum(total, 1e-12))
-        short = short_of(got.ravel(), self.mean, self.sd).reshape(got.shape)
-        each = self.h * (got - self.mean) + (self.h + self.p) * short
+        found = np.interp(got, *(table or self.each()))
         weight = np.full(len(supply), 1.0)
         weight[0] = weight[-1] = 0.5
-        return np.asarray(weight @ each / weight.sum())
+        return np.asarray(weight @ found / weight.sum())
 
-    def response(self, others: float) -> float:
-        """The order with the least expected cost: a grid, refined twice around the best."""
-        low, high = 0.0, self.mean * 10
-        best = 0.0
+    def response(self, others: float, table: tuple[F8, F8] | None = None) -> float:
+        """The order with the least expected cost: a grid of orders up to ten mean demands, refined around the best."""
+        low, high, best = 0.0, 10 * self.mean, 0.0
         for _ in range(4):
-            tried = np.linspace(low, high, 201)
-            best = float(tried[np.argmin(self.cost(tried, others))])
-            width = (high - low) / 50
+            tried = np.linspace(low, high, 101)
+            best = float(tried[np.argmin(self.cost(tried, others, table))])
+            width = (high - low) / 25
             low, high = max(0.0, best - width), best + width
         return best
 
     def equilibrium(self) -> float:
         """The order that is the best response to itself, by bisection of response(x) - x, which falls through 0 once."""
-        low, high = 0.0, self.mean * 10
-        for _ in range(60):
+        low, high, table = 0.0, 10 * self.mean, self.each()
+        for _ in range(24):
             middle = (low + high) / 2
-            if self.response((self.retailers - 1) * middle) > middle:
+            if self.response((self.retailers - 1) * middle, table) > middle:
                 low = middle
             else:
                 high = middle
