@@ -7,6 +7,7 @@ from envs.supply_chain.forecast import learn
 from envs.supply_chain.layout import at_, rate_, way_
 from envs.supply_chain.params import MILLI, MOVING
 from envs.supply_chain.state import all_, apart, inlined, item_, link_, node_, note_, sum_
+from marl.compiled import rule
 from marl.game import Column, Component, index, inf
 
 REWARD = {
@@ -61,7 +62,7 @@ def content(p, s, b):
     return total
 
 
-@inlined
+@rule
 def remember(p, s, b, j, counts):
     """Averages, forecasts and their errors, after the tick's orders came in."""
     now, then, before = s.t[b] % p.window, (s.t[b] + p.window - p.window_short) % p.window, (s.t[b] + p.window - 1) % p.window
@@ -99,7 +100,7 @@ def look_down(p, s, b):
             s.note[b, j, k, note_.end], s.note[b, j, k, note_.echelon] = end, stock
 
 
-@inlined
+@rule
 def charge(p, s, b, j, counts, components):
     """The node's own rewards of the tick, and its sums."""
     stock, owed, lost, orders, ordered, came, served, scrapped, shipped = 0, 0, 0, 0, 0, 0, 0, 0, 0
@@ -143,7 +144,7 @@ def charge(p, s, b, j, counts, components):
     return came - served, scrapped
 
 
-@inlined
+@rule
 def settle(p, s, b, components, cost):
     """Rewards and costs of the tick; every component is the node's own, blended with the team's mean by `cooperation`."""
     counts, mine = 1.0 if s.t[b] >= p.warm_up else 0.0, 1.0 - p.cooperation

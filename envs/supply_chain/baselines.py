@@ -150,9 +150,18 @@ def echelon_base_stock(p: SupplyChainParams, obs: F4, generator: np.random.Gener
     if not p.share_forecasts:
         return base_stock(p, obs, generator)
     at = FIXED + p.slots - 1 + shared_.echelon
-    local = local_levels(p) * p.flow
-    echelon = (p.layout.share @ local / p.flow)[nodes_of(p, obs)]
+    echelon = (p.layout.share @ (local_levels(p) * p.flow) / p.flow - late(p)[:, None])[nodes_of(p, obs)]
     return up_to(p, obs, of(p, obs, "position") + echelon - column(p, obs, at))
+
+
+def late(p: SupplyChainParams) -> F8:
+    """Ticks [N] by which orders from the customers reach a node later than what it sees of the echelon, the longest way."""
+    net, lag, found = p.layout, p.leads[1], np.zeros(p.n_agents)
+    for e in range(len(net.buyer)):
+        if net.up[e] < p.n_agents:
+            j = net.buyer[e]
+            found[net.up[e]] = max(found[net.up[e]], found[j] + lag[j] + (p.timing == "before"))
+    return found
 
 
 def reorder_levels(p: SupplyChainParams) -> tuple[F8, F8]:

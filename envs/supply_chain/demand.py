@@ -8,6 +8,7 @@ import math
 from envs.supply_chain.layout import at_, cycle_, each_
 from envs.supply_chain.params import AR1, CONSTANT, NEGATIVE_BINOMIAL, NORMAL, TRACE, UNIFORM
 from envs.supply_chain.state import all_, inlined, item_, node_, note_
+from marl.compiled import rule
 from marl.rng import draw, gaussian, stream
 
 DEMANDS, COMMON, WAVES, REGIMES, OFFSET, OUTAGES, REPAIRS, LEADS, SUPPLY = range(9)
@@ -79,7 +80,7 @@ def demanded(p, s, b, j, k, demands, common):
     return (binomial_quantile(u, units, p.demand_cv) if p.demand == NEGATIVE_BINOMIAL else poisson_quantile(u, units)) * p.parts
 
 
-@inlined
+@rule
 def want(p, s, b):
     """Fill `asked` of all retailers."""
     demands, common = stream(s, b, DEMANDS), stream(s, b, COMMON)
@@ -94,7 +95,7 @@ def want(p, s, b):
                 s.item[b, j, k, item_.asked] = demanded(p, s, b, j, k, demands, common)
 
 
-@inlined
+@rule
 def begin_demand(p, s, b):
     """The long run's law of what demand remembers: the wave of ar1, the regime, the day of the trace."""
     waves, regimes = stream(s, b, WAVES), stream(s, b, REGIMES)
@@ -108,7 +109,7 @@ def begin_demand(p, s, b):
     s.all[b, all_.offset] = int(draw(stream(s, b, OFFSET), 0) * p.replay_days) if p.wanders else 0
 
 
-@inlined
+@rule
 def shift(p, s, b):
     """The regime may change; nodes come back or fail, for a geometric time."""
     if p.regime != 1.0 and s.t[b] > 0:

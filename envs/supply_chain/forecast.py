@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from envs.supply_chain.params import CROSTON, FORECASTS, HOLT_WINTERS, SBA, SES
-from envs.supply_chain.state import NOTE, inlined, note_
+from envs.supply_chain.state import NOTE, note_
 from marl.compiled import rule
 from marl.errors import UserError
 from marl.game import F8
@@ -36,7 +36,7 @@ class _Beliefs(NamedTuple):
     season: F8
 
 
-@inlined
+@rule
 def begin_belief(p, s, b, j, k, mean):
     """What is believed before the first demand: a level of the mean, no trend, no season, a demand every tick."""
     for c in range(note_.level, len(NOTE)):
@@ -48,7 +48,7 @@ def begin_belief(p, s, b, j, k, mean):
         s.season[b, j, k, c] = 0.0
 
 
-@inlined
+@rule
 def learn(p, s, b, j, k, t, d):
     """Take demand d of tick t in and return the forecast of tick t + 1. The forecast `moving` is not made here."""
     a, level = p.smoothing, s.note[b, j, k, note_.level]
@@ -73,7 +73,7 @@ def learn(p, s, b, j, k, t, d):
     return autoregress(p, s, b, j, k, d)
 
 
-@inlined
+@rule
 def autoregress(p, s, b, j, k, d):
     """AR(1) by moments that forget: mean, variance and covariance with the demand before."""
     a, mean = p.smoothing, s.note[b, j, k, note_.mean]

@@ -13,6 +13,7 @@ import math
 from envs.supply_chain.layout import at_, each_, rate_, way_
 from envs.supply_chain.params import AFTER, BEFORE, DELTA, LEVEL
 from envs.supply_chain.state import inlined, item_, link_
+from marl.compiled import rule
 
 LEAST_WEIGHT = 0.01
 """Smallest weight of a supplier or buyer."""
@@ -34,7 +35,7 @@ def quantity(p, s, b, j, k, x):
     return math.floor(x * p.each[j, k, each_.scale] + 0.5)
 
 
-@inlined
+@rule
 def place(p, s, b, j, action):
     """The orders of node j leave: to each supplier of an assembler, else split by the weights of suppliers in cumulated whole parts."""
     first, last = p.nodes[j, at_.first], p.nodes[j, at_.last]
@@ -57,7 +58,7 @@ def place(p, s, b, j, action):
             s.link[b, e, k, link_.wire] += part
 
 
-@inlined
+@rule
 def deliver(p, s, b, i):
     """Orders that are due arrive at supplier i, the outside included. Customers' demand arrives at retailers."""
     now = s.t[b] % p.wires
@@ -77,7 +78,7 @@ def deliver(p, s, b, i):
             s.item[b, i, k, item_.owed] += came
 
 
-@inlined
+@rule
 def order(p, s, b, action):
     """All orders of the tick: placed by all and then delivered, or with orders after demand node by node, from the customers up.
 

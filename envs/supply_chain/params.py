@@ -55,6 +55,7 @@ class SupplyChainParams(Params):
     parts: int = param(1, 1, 10_000, "whole parts of a unit", "in which units are counted")
     lead: str = text("2", "ticks from shipment to receipt, one number, one a node or a range; 0 only from the outside")
     lead_noise: int = param(0, 0, 8, "ticks", "that a shipment takes more, at most: uniformly drawn")
+    pipeline_for: int = param(0, 0, 24, "ticks", "of shipments under way that have columns at least")
     lag: str = text("0", "ticks from an order to its arrival at the supplier, one number, one a node or a range")
     timing: str = choice("before", TIMINGS, "orders do not see the tick's demand and incoming orders, or do")
     action: str = choice("delta", ACTIONS, "what is chosen: units beyond the last demand, an order-up-to level, or a quantity")
@@ -180,7 +181,7 @@ class SupplyChainParams(Params):
     @derived
     def slots(self) -> int:
         """Ticks of the ring of shipments."""
-        return layout.largest(self.lead) + self.lead_noise + 1
+        return max(layout.largest(self.lead) + self.lead_noise, self.pipeline_for) + 1
 
     @derived
     def wires(self) -> int:

@@ -17,7 +17,7 @@ from envs.supply_chain.forecast import begin_belief
 from envs.supply_chain.layout import at_, each_, opening_, way_
 from envs.supply_chain.orders import order
 from envs.supply_chain.shipping import open_tick, ship_all
-from envs.supply_chain.state import ALL, ITEM, LINK, NODE, SUM, all_, apart, inlined, item_, link_, node_, note_
+from envs.supply_chain.state import ALL, ITEM, LINK, NODE, SUM, all_, apart, item_, link_, node_, note_
 from marl.compiled import rule
 from marl.game import RUNNING, TERMINATED, TRUNCATED
 
@@ -43,7 +43,7 @@ def begin(p, s, b):
     s.all[b, all_.content] = content(p, s, b)
 
 
-@inlined
+@rule
 def begin_item(p, s, b, j, k):
     """Stock as given; a history of mean demands."""
     for i in range(len(ITEM)):
@@ -63,7 +63,7 @@ def begin_item(p, s, b, j, k):
     s.note[b, j, k, note_.end] = s.note[b, j, k, note_.echelon] = 0.0
 
 
-@inlined
+@rule
 def begin_link(p, s, b, e, k):
     """Shipments and orders under way as given, split among the buyer's suppliers in cumulated whole parts."""
     j = p.links[e, way_.buyer]
@@ -82,7 +82,7 @@ def begin_link(p, s, b, e, k):
         s.item[b, j, k, item_.coming] += each * (p.links[e, way_.lead] + p.links[e, way_.lag])
 
 
-@rule
+@apart
 def step(p, s, b, action, components, cost):
     shift(p, s, b)
     open_tick(p, s, b)

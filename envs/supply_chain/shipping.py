@@ -12,6 +12,7 @@ from envs.supply_chain.layout import at_, way_
 from envs.supply_chain.orders import LEAST_WEIGHT
 from envs.supply_chain.params import LEARNED, LOST, PRIORITY
 from envs.supply_chain.state import all_, inlined, item_, link_, node_, note_
+from marl.compiled import rule
 from marl.rng import draw, stream
 
 FAST_FREIGHT = 5
@@ -20,7 +21,7 @@ SPEED = 0.1
 """Weight of the last shipment in averages of fill rates and lead times."""
 
 
-@inlined
+@rule
 def open_tick(p, s, b):
     """Keep what was, clear what counts the tick, receive what is due."""
     now = s.t[b] % p.slots
@@ -110,7 +111,7 @@ def tariff_of(p, s, b, i):
     return s.node[b, i, node_.tariff] if i < p.n_agents else p.nodes[i, at_.tariff]
 
 
-@inlined
+@rule
 def ration(p, s, b, i, k, units, action):
     """Ship so many parts of product k from supplier i to its buyers, who are owed at least as much: older claims first, then new ones."""
     first, count = p.nodes[i, at_.out_first], p.nodes[i, at_.out_last] - p.nodes[i, at_.out_first]
@@ -197,7 +198,7 @@ def able(p, s, b, i, wanted):
     return min(wanted, int((p.supply_low + (p.supply_high - p.supply_low) * draw(stream(s, b, SUPPLY), 0)) * p.outside_mean))
 
 
-@inlined
+@rule
 def ship(p, s, b, i, action):
     """All that supplier i ships in the tick; what it is not able to ship falls short in proportion over products."""
     if p.assembles and i < p.n_agents:
@@ -237,7 +238,7 @@ def scrap(p, s, b, i):
             over -= units * p.size[k]
 
 
-@inlined
+@rule
 def ship_all(p, s, b, action):
     """The outside ships, then all nodes; what they have no room for is scrapped."""
     for turn in range(p.n_agents + 1):

@@ -10,7 +10,8 @@ from envs.supply_chain.layout import at_, cycle_, each_, way_
 from envs.supply_chain.orders import LEAST_WEIGHT, position
 from envs.supply_chain.params import MILLI, SupplyChainParams
 from envs.supply_chain.shipping import tariff_of
-from envs.supply_chain.state import apart, inlined, item_, link_, node_, note_
+from envs.supply_chain.state import apart, item_, link_, node_, note_
+from marl.compiled import rule
 from marl.game import Column, Role, index, inf
 
 OF_NODE = {
@@ -115,7 +116,7 @@ def observe(p, s, b, obs):
             observe_product(p, s, b, j, k, NODE_WIDTH + k * each, obs)
 
 
-@inlined
+@rule
 def observe_product(p, s, b, j, k, at, obs):
     inverse = 1.0 / p.each[j, k, each_.scale]
     mean = s.item[b, j, k, item_.sum_long] / p.window
