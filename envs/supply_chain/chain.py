@@ -8,7 +8,7 @@ from envs.supply_chain import accounts, answers, baselines, rules, sight
 from envs.supply_chain.params import DEMANDS, SupplyChainParams
 from envs.supply_chain.state import SupplyState
 from marl.errors import UserError
-from marl.game import Game
+from marl.game import Game, Picture
 from marl.params import choice, param
 
 HELD_OUT = (1_001, 1_002)
@@ -54,6 +54,7 @@ SUPPLY_CHAIN = Game(
     known=answers.known,
     trials=trials,
     action_grid=baselines.action_grid,
+    picture=Picture("envs.supply_chain.picture:page", state=("item", "link")),
     presets=answers.PRESETS,
     citation="Clark and Scarf 1960, Optimal policies for a multi-echelon inventory problem, Management Science",
 )
