@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import product
 from math import sqrt
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from envs.supply_chain import layout, theory
+from envs.supply_chain import layout, theory, tuning
 from envs.supply_chain.params import SupplyChainParams
 from envs.supply_chain.planning import plans
 from envs.supply_chain.sight import FIXED, NODE_WIDTH, action, of_, own_, shared_, width_of
@@ -23,7 +23,10 @@ from marl.game import F4, F8, I8, bounds
 
 ADJUSTS, SUPPLY_LINE = 0.36, 0.34
 """Sterman's estimates: the share of the gap that is ordered, and the weight of what is under way in it."""
-SEASONED = 1e-9
+SMALLEST, NEAR = 1e-9, 1e-5
+"""Cost that can be divided by; mean demands by which a position in single precision may miss a level."""
+FACTORS = np.linspace(-1.0, 4.0, 21)
+"""Standard deviations of the demand that is covered, among which searches choose safety stocks."""
 
 
 def nodes_of(p: SupplyChainParams, obs: F4) -> I8:
@@ -104,40 +107,31 @@ def deviation(p: SupplyChainParams) -> F8:
     return np.asarray((sqrt(p.correlation) * together + (1 - sqrt(p.correlation)) * alone) / p.flow)
 
 
-@lru_cache(maxsize=64)
-def echelon_levels(p: SupplyChainParams) -> F8:
-    """Echelon order-up-to levels [N, P], mean demands: newsvendors of the demand over the longest way to the customers (Shang and Song
-    2003, for any network), at the critical ratio of the dearest shortage over the node's holding cost."""
-    net, (hold, short), ticks = p.layout, p.costs, p.cover.copy()
-    for e in range(len(net.buyer)):  # links by buyer, whose own ways are known
-        if net.up[e] < p.n_agents:
-            i = int(net.up[e])
-            ticks[i] = max(ticks[i], p.cover[i] + ticks[net.buyer[e]])
-    retail = np.flatnonzero(np.diff(net.out_first)[: p.n_agents] == 0)
-    dear, local = float(short[retail].max(initial=0.0)), float(hold[retail].max(initial=0.0))
-    ratio = np.clip((dear + local - hold) / max(dear + local, 1e-9), 0.05, 0.995)
-    if p.n_agents == 1:
-        ratio = np.clip(np.array([dear / max(dear + local, 1e-9)]), 0.05, 0.995)
-    z = np.array([NormalDist().inv_cdf(float(x)) for x in ratio])
-    return np.asarray(ticks[:, None] + (z * np.sqrt(ticks))[:, None] * deviation(p))
+def levels_at(p: SupplyChainParams, factor: npt.ArrayLike) -> F8:
+    """Local levels [N, P], mean demands: the demand that is covered and `factor` [N] of its standard deviations."""
+    f, cover = np.broadcast_to(np.asarray(factor, np.float64), (p.n_agents,)), p.cover
+    return np.asarray(np.maximum(cover[:, None] + (f * np.sqrt(cover))[:, None] * deviation(p), 0.0))
 
 
 @lru_cache(maxsize=64)
 def local_levels(p: SupplyChainParams) -> F8:
-    """Local levels [N, P], mean demands: those of `levels`, the known optimum of one node, else echelon levels less the buyers' (A)."""
+    """Local levels [N, P], mean demands: those of `levels`, the known optimum of one node, else the best factors that a search finds."""
     if p.levels:
         given = layout.numbers("levels", p.levels, p.n_agents, 0, layout.MOST, p.network)
         return np.asarray(given[:, None] / p.flow)
-    echelon, net, flow = echelon_levels(p) * p.flow, p.layout, p.flow
-    local = echelon.copy()
-    for e in range(len(net.buyer)):
-        if net.up[e] < p.n_agents:
-            count = 1 if p.assembles else int(net.first[net.buyer[e] + 1] - net.first[net.buyer[e]])
-            local[net.up[e]] -= echelon[net.buyer[e]] / count
-    if p.n_agents == 1 and p.demand == "poisson" and p.unmet == "backlog":
-        hold, short = (float(x[0]) for x in p.costs)
-        local[0] = [theory.poisson_newsvendor(hold, short, float(m * p.cover[0])).level for m in p.mean[0]]
-    return np.asarray(np.maximum(local, 0.0) / flow)
+    hold, short = (float(x[0]) for x in p.costs)
+    if p.n_agents == 1 and p.unmet == "backlog" and p.fixed == 0 and p.demand == "poisson":
+        return np.array([[theory.poisson_newsvendor(hold, short, float(m * p.cover[0])).level for m in p.mean[0]]]) / p.flow
+    if p.n_agents == 1 and p.unmet == "backlog" and p.fixed == 0 and p.demand in ("normal", "ar1"):
+        return levels_at(p, theory.newsvendor(hold, short, 0, 1).level)
+    return levels_at(p, tuning.by_level(p, _levels_of_rows, FACTORS))
+
+
+def _levels_of_rows(p: SupplyChainParams, obs: F4, rows: F8) -> F8:
+    """Base stock with a factor of each row [N, 1]."""
+    at = nodes_of(p, obs)
+    cover, dev = p.cover[at][:, None], deviation(p)[at]
+    return up_to(p, obs, np.maximum(cover + rows * np.sqrt(cover) * dev, 0.0))
 
 
 def base_stock(p: SupplyChainParams, obs: F4, generator: np.random.Generator) -> F8:
@@ -164,27 +158,45 @@ def late(p: SupplyChainParams) -> F8:
     return found
 
 
+@lru_cache(maxsize=64)
 def reorder_levels(p: SupplyChainParams) -> tuple[F8, F8]:
-    """(s, S) of every node and product [N, P], mean demands: exact for one node without a lead and Poisson demand; else S - s is the
-    economic order quantity and s the local base-stock level less a tick's demand."""
+    """(s, S) of every node and product [N, P], mean demands: exact for one node without a lead and Poisson demand; else the best that a
+    search finds of s = factor as of base stock less a tick, S - s = share of the economic order quantity."""
     hold, short = p.costs
-    if p.n_agents == 1 and p.demand == "poisson" and p.cover[0] == 1 and p.fixed > 0:
+    if p.n_agents == 1 and p.demand == "poisson" and p.cover[0] == 1 and p.fixed > 0 and p.unmet == "backlog":
         best = [theory.reorder(float(hold[0]), float(short[0]), p.fixed, float(m)) for m in p.mean[0]]
         return np.array([[b.point for b in best]]) / p.flow, np.array([[b.upto for b in best]]) / p.flow
-    level = local_levels(p)
-    batch = np.sqrt(2 * p.fixed * p.flow / np.maximum(hold, SEASONED)[:, None]) / p.flow
-    point = np.maximum(level - 1.0, 0.0)
-    return point, np.maximum(level, point + batch)
+    tried = np.array(list(product(FACTORS, (0.5, 1.0, 1.5) if p.fixed > 0 else (0.0,))))
+    found = tuning.best(p, tried, _reorder_of_rows)
+    return _reorder_at(p, np.arange(p.n_agents), found)
+
+
+def _reorder_at(p: SupplyChainParams, at: I8, rows: F8) -> tuple[F8, F8]:
+    """(s, S) [N, P] of nodes `at` with factors and shares of the economic order quantity `rows` [N, 2]."""
+    cover, dev, flow = p.cover[at][:, None], deviation(p)[at], p.flow[at]
+    batch = np.sqrt(2 * p.fixed * flow / np.maximum(p.costs[0][at], SMALLEST)[:, None]) / flow
+    seen = 1.0 if p.timing == "before" else 0.0  # the last demand is in the position, or the next one will be
+    point = np.maximum(cover - seen + rows[:, :1] * np.sqrt(cover) * dev, 0.0)
+    return point, np.maximum(point + rows[:, 1:] * batch, point + 1 / (flow * p.parts))
+
+
+def _reorder_of_rows(p: SupplyChainParams, obs: F4, rows: F8) -> F8:
+    return _order_at(p, obs, *_reorder_at(p, nodes_of(p, obs), rows))
+
+
+def _order_at(p: SupplyChainParams, obs: F4, point: F8, level: F8) -> F8:
+    """Actions that order up to `level` [N, P] where the position is at most `point` [N, P]."""
+    position = of(p, obs, "position")
+    due = position <= point + NEAR
+    if p.action == "level":
+        return acted(p, np.where(due, level / p.cover[nodes_of(p, obs)][:, None], 0.0))
+    return ordering(p, obs, np.where(due, np.maximum(level - position, 0.0), 0.0))
 
 
 def reorder(p: SupplyChainParams, obs: F4, generator: np.random.Generator) -> F8:
     """(s, S): up to S where the position is at most s, else nothing."""
     (point, level), at = reorder_levels(p), nodes_of(p, obs)
-    position = of(p, obs, "position")
-    due = position <= point[at] + SEASONED
-    if p.action == "level":
-        return acted(p, np.where(due, level[at] / p.cover[at][:, None], 0.0))
-    return ordering(p, obs, np.where(due, np.maximum(level[at] - position, 0.0), 0.0))
+    return _order_at(p, obs, point[at], level[at])
 
 
 def sterman(p: SupplyChainParams, obs: F4, generator: np.random.Generator) -> F8:
@@ -201,16 +213,29 @@ def sterman(p: SupplyChainParams, obs: F4, generator: np.random.Generator) -> F8
 
 def moving_average(p: SupplyChainParams, obs: F4, generator: np.random.Generator) -> F8:
     """Up to the forecast over the ticks that are covered and a constant safety stock; of customers' demand where it is shared."""
+    return _forecast_of_rows(p, obs, safety(p)[nodes_of(p, obs)])
+
+
+def _forecast_of_rows(p: SupplyChainParams, obs: F4, rows: F8) -> F8:
+    """The same with the safety stock of each row [N, P or 1], standard deviations of the demand that is covered."""
     at = nodes_of(p, obs)
     cover = p.cover[at][:, None]
     seen = column(p, obs, FIXED + p.slots - 1 + shared_.end_forecast) if p.share_forecasts else of(p, obs, "forecast")
-    safety = local_levels(p)[at] - cover
-    return up_to(p, obs, np.maximum(cover * seen + safety, 0.0))
+    return up_to(p, obs, np.maximum(cover * seen + rows * np.sqrt(cover) * deviation(p)[at], 0.0))
+
+
+@lru_cache(maxsize=64)
+def safety(p: SupplyChainParams) -> F8:
+    """Safety stocks [N, 1] of `moving_average`: of a lone node the newsvendor's, else by search, standard deviations."""
+    if p.n_agents == 1 and p.unmet == "backlog" and p.demand != "trace":
+        return np.array([[theory.newsvendor(float(p.costs[0][0]), float(p.costs[1][0]), 0, 1).level]])
+    return np.asarray(tuning.by_level(p, _forecast_of_rows, FACTORS)[:, None])
 
 
 def mpc(p: SupplyChainParams, obs: F4, generator: np.random.Generator) -> F8:
     """The first orders of a linear programme for the whole network that takes forecasts for demand (`planning`)."""
-    return ordering(p, obs, plans(p, obs))
+    spare = np.maximum(local_levels(p) - p.cover[:, None], 0.0)
+    return ordering(p, obs, plans(p, obs, spare))
 
 
 def action_grid(p: SupplyChainParams) -> Mapping[str, npt.NDArray[Any]]:

@@ -1,8 +1,9 @@
 """Plans of a whole small network by linear programming, with forecasts for demand (model predictive control).
 
-Variables of tick t: shipments x on each link, stock I of each node, and what retailers owe, B. With L the link's lead and lag together,
-I(t) - B(t) = I(t-1) - B(t-1) + due(t) + x(t - L) - d at retailers, elsewhere I(t) = I(t-1) + due(t) + x(t - L) - shipments to buyers;
-minimised is holding + shortage over the horizon. Products are planned alone: capacities and rooms are left to the rules.
+Variables of tick t: shipments x to each node, in equal parts from its suppliers, stock I, and what retailers owe, B. With L a node's lead
+and lag together, I(t) - B(t) = I(t-1) - B(t-1) + due(t) + x(t - L) - d at retailers, and elsewhere I(t) = I(t-1) + due(t) + x(t - L)
+less shipments to buyers; minimised is holding + shortage over the horizon. Products are planned alone: capacities and rooms are left to
+the rules.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ class Programme(NamedTuple):
     horizon: int
     cost: F8
     matrix: Any
-    ways: tuple[int, ...]  # [E] ticks from an order on a link to its receipt
 
 
 @lru_cache(maxsize=16)
@@ -42,27 +42,31 @@ def programme(p: SupplyChainParams) -> Programme:
     except ModuleNotFoundError as error:
         raise UserError("mpc: scipy is not installed, pip install 'market-marl[planning]'") from error
     net, n, (hold, short) = p.layout, p.n_agents, p.costs
-    links, (lead, lag) = len(net.buyer), p.leads
-    ways = tuple(int(lead[j] + lag[j]) for j in net.buyer)
-    span = int(sum(sorted((int(x) for x in lead + lag), reverse=True)[: int(net.depth.max()) + 1])) + BEYOND
+    ways = (p.leads[0] + p.leads[1]).tolist()
+    span = int(sum(sorted(ways, reverse=True)[: int(net.depth.max()) + 1])) + BEYOND
     cells: list[tuple[int, int, float]] = []
-    stock, owed = links * span, (links + n) * span
-    for t in range(span):
-        for j in range(n):
-            row, retail = j * span + t, net.out_first[j] == net.out_first[j + 1]
+    stock, owed = n * span, 2 * n * span
+    for j in range(n):
+        retail, out = net.out_first[j] == net.out_first[j + 1], net.out[net.out_first[j] : net.out_first[j + 1]]
+        buyers = [(int(net.buyer[e]), 1.0 / (net.first[net.buyer[e] + 1] - net.first[net.buyer[e]])) for e in out]
+        for t in range(span):
+            row = j * span + t
             cells += [(row, stock + row, 1.0)] + ([(row, stock + row - 1, -1.0)] if t else [])
             if retail:
                 cells += [(row, owed + row, -1.0)] + ([(row, owed + row - 1, 1.0)] if t else [])
-            cells += [(row, e * span + t - ways[e], -1.0) for e in range(net.first[j], net.first[j + 1]) if t >= ways[e]]
-            cells += [(row, int(e) * span + t, 1.0) for e in net.out[net.out_first[j] : net.out_first[j + 1]]]
+            cells += [(row, j * span + t - ways[j], -1.0)] if t >= ways[j] else []
+            cells += [(row, buyer * span + t, share) for buyer, share in buyers]
     rows, columns, values = (np.array(x) for x in zip(*cells))
-    cost = np.concatenate([np.zeros(links * span), np.repeat(hold, span), np.repeat(np.maximum(short, 1e-3), span)])
-    cost[: links * span] = 1e-6 * np.tile(np.arange(span)[::-1], links)  # of equal plans the one that orders late
-    return Programme(span, cost, coo_array((values, (rows, columns)), shape=(n * span, len(cost))).tocsr(), ways)
+    late = np.tile(1e-6 * np.arange(span)[::-1], n)  # of equal plans the one that orders late
+    cost = np.concatenate([late, np.repeat(hold, span), np.repeat(np.maximum(short, 1e-3), span)])
+    return Programme(span, cost, coo_array((values, (rows, columns)), shape=(n * span, len(cost))).tocsr())
 
 
-def plans(p: SupplyChainParams, obs: F4) -> F8:
-    """Orders of the tick [N, P], mean demands of the node, for rows of all nodes of whole copies in order. Raises UserError."""
+def plans(p: SupplyChainParams, obs: F4, spare: F8) -> F8:
+    """Orders of the tick [N, P], mean demands of the node, for rows of all nodes of whole copies in order. Raises UserError.
+
+    Retailers plan for `spare` [N, P] mean demands on hand beyond the forecast: a plan for expected demand alone has no safety stock.
+    """
     found = programme(p)
     place = np.rint(obs[:, own_.place] * p.n_agents).astype(np.int64) - 1
     if len(obs) % p.n_agents or (place.reshape(-1, p.n_agents) != np.arange(p.n_agents)).any():
@@ -74,12 +78,13 @@ def plans(p: SupplyChainParams, obs: F4) -> F8:
     for copy, rows in enumerate(seen):
         for k in range(p.products):
             at = NODE_WIDTH + k * width_of(p)
-            orders[copy, :, k] = _plan(p, found, rows[:, at : at + width_of(p)] * p.flow[:, k : k + 1]) / p.flow[:, k]
+            units = rows[:, at : at + width_of(p)] * p.flow[:, k : k + 1]
+            orders[copy, :, k] = _plan(p, found, units, spare[:, k] * p.flow[:, k]) / p.flow[:, k]
     return orders.reshape(-1, p.products)
 
 
-def _plan(p: SupplyChainParams, found: Programme, rows: F8) -> F8:
-    """Units that each node orders of one product; rows [N, columns of the product] in units."""
+def _plan(p: SupplyChainParams, found: Programme, rows: F8, spare: F8) -> F8:
+    """Units that each node orders of one product; rows [N, columns of the product] and `spare` [N] in units."""
     from scipy.optimize import linprog
 
     net, n, span = p.layout, p.n_agents, found.horizon
@@ -89,12 +94,8 @@ def _plan(p: SupplyChainParams, found: Programme, rows: F8) -> F8:
     due[:, 0] += rows[:, of_.on_hand]
     retail = np.diff(net.out_first)[:n] == 0
     due[retail] -= rows[retail, of_.forecast][:, None]
-    due[retail, 0] -= rows[retail, of_.owed]
+    due[retail, 0] -= rows[retail, of_.owed] + spare[retail]
     solved = linprog(found.cost, A_eq=found.matrix, b_eq=due.ravel(), method="highs")
     if solved.x is None:  # an internal node cannot ship less than nothing: no plan is infeasible but by numbers
         return np.asarray(rows[:, of_.forecast])
-    shipped = solved.x[: len(net.buyer) * span].reshape(-1, span)
-    orders = np.zeros(n)
-    for e, j in enumerate(net.buyer):
-        orders[j] += shipped[e, 0]
-    return np.asarray(np.maximum(orders - rows[:, of_.waiting], 0.0))
+    return np.asarray(np.maximum(solved.x[: n * span].reshape(n, span)[:, 0] - rows[:, of_.waiting], 0.0))

@@ -35,7 +35,8 @@ def configuration(number: int) -> dict[str, Any]:
         "capacity": some(0.0, 1.1), "volume": some(0.0, 2.5), "disruption": some(0.0, 0.15), "outage": some(1.0, 3.0),
         "fixed": some(0.0, 2.0), "transit": some(0.0, 1.0), "correlation": some(0.0, 0.4), "amplitude": some(0.0, 0.5),
         "period": some(2, 5), "regime": some(1.0, 2.0), "regime_length": 4.0, "calm_length": 6.0, "uneven": some(0.0, 0.3),
-        "initial": some("auto", "3", "0"), "in_transit": some("auto", "2"), "split": some("train", "test"), "tiers": some(2, 3),
+        "initial": some("auto", "3", "0"), "in_transit": some("auto", "2"), "split": some("train", "test"), "tiers": 2 + number % 2,
+        "sources": 3 - number % 2,
         "assemble": some(False, False, True) and topology in ("generated", "links", "divergent"),
     }  # fmt: skip
     if g.random() < 0.4:

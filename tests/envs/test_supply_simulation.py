@@ -22,7 +22,7 @@ def agrees(name: str, values: Any, answer: float, spare: float = 0.0) -> None:
     """Values [copies] have the mean `answer` within four standard errors and what else is `spare`."""
     error = values.std() / len(values) ** 0.5
     said(name, values.mean(), error, answer)
-    assert abs(values.mean() - answer) < 4 * error + spare
+    assert abs(values.mean() - answer) <= 4 * error + spare + 1e-9
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_levels_of_one_node_cost_what_theory_says(preset: str, copies: int) -> N
 def test_clark_and_scarf() -> None:
     """Optimal levels cost 47.665; half a unit more or less on any stage costs more, by far more than the error."""
     game = envs.make("supply_chain", 800, preset="clark_scarf")
-    best = at(follow(game, "base_stock"), "network_cost")[:, 0]
+    best = at(follow(game, "base_stock"), "network_cost")[:, 0].copy()
     known: Any = game.game.known(game.params)  # type: ignore[misc]
     agrees("Clark and Scarf", best, known["network_cost"], spare=0.01)
     levels = np.array([6.484, 5.544, 10.692])
@@ -88,8 +88,10 @@ def test_bullwhip_of_moving_averages(cover: int, window: int, correlation: float
 
 
 def test_no_bullwhip_where_the_law_of_demand_is_known() -> None:
-    game = follow(envs.make("supply_chain", 20, preset="bullwhip"), "base_stock")
-    assert at(game, "bullwhip") == pytest.approx(1.0, abs=2e-3)
+    """Orders after demand are the demand itself; orders before it are the demand of the tick before."""
+    for timing, width in (("after", 1e-9), ("before", 5e-3)):
+        game = follow(envs.make("supply_chain", 20, preset="bullwhip", timing=timing), "base_stock")
+        assert at(game, "bullwhip") == pytest.approx(1.0, abs=width)
 
 
 SHARED: dict[str, Any] = {
@@ -102,12 +104,16 @@ def test_shared_forecasts_dampen_the_bullwhip() -> None:
     variance (no correlation of the average's change with the next demand); of incoming orders, it multiplies from stage to stage."""
     ratios = {}
     for shared in (True, False):
-        game = follow(envs.make("supply_chain", 40, **{**SHARED, "share_forecasts": shared}), "moving_average")
+        game = follow(envs.make("supply_chain", 20, **{**SHARED, "share_forecasts": shared, "horizon": 1_000}), "moving_average")
         ratios[shared] = np.cumprod(at(game, "bullwhip").mean(0))
     exact = [1 + 2 * (2 * k / 8) ** 2 for k in range(1, 5)]
     print("bullwhip over customers' demand, shared", ratios[True], "exact", exact, "alone", ratios[False])
     assert ratios[True] == pytest.approx(exact, rel=0.03)
-    assert ratios[False][0] == pytest.approx(exact[0], rel=0.03) and (ratios[False][1:] > 1.15 * ratios[True][1:]).all()
+    assert (
+        ratios[False][0] == pytest.approx(exact[0], rel=0.03)
+        and (ratios[False][1:] > 1.01 * ratios[True][1:]).all()
+        and ratios[False][3] > 1.2 * ratios[True][3]
+    )
 
 
 def test_competing_retailers_lose_by_leaving_the_equilibrium() -> None:
