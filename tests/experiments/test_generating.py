@@ -82,3 +82,16 @@ def test_the_page_is_made_of_what_is_recorded() -> None:
 )
 def test_refusals_of_allocators(marl: Marl, arguments: list[str], said: str) -> None:
     assert said in marl("allocators", *arguments).refusal
+
+
+def test_daily_demand_is_generated_and_policies_stand_side_by_side(marl: Marl, tmp_path: Path) -> None:
+    path, page = tmp_path / "daily.csv", tmp_path / "docs" / "supply_chain.md"
+    assert "2,000 rows for env=supply_chain" in marl("generate", "supply_chain", "-o", str(path), "--rows", "2000").out
+    said = marl("replenishment", f"env.trace='{path}'", "env.n_agents=3", "-o", str(page))
+    assert said.code == 0 and all(name in said.out for name in ("pass_through", "base_stock", "reorder", "moving_average"))
+    text = page.read_text()
+    assert text.count("\n| ") == 6 and "3 items, lead 3" in text and "daily.csv: " in text
+
+
+def test_runs_of_other_games_do_not_stand_beside(marl: Marl, tmp_path: Path) -> None:
+    assert "No such file" in marl("replenishment", "env.n_agents=3", "--run", str(tmp_path / "none")).refusal
