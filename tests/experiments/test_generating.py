@@ -62,8 +62,8 @@ def test_learners_beside_the_mechanisms_are_seeds_of_one_row(marl: Marl, tmp_pat
     assert len(one) == len(two) == len(three) == len(SHOWN) and one != two
     text = (tmp_path / "page.md").read_text()
     learners = [line for line in text.splitlines() if "learners" in line and line.startswith("|")]
-    assert "ippo learners, proportional_share | " in learners[0] and "[" in learners[0]
-    assert "ippo learners, arbiter | " in learners[1] and "[" not in learners[1]
+    assert "ippo learners, proportional_share, 2 seeds | " in learners[0] and "[" in learners[0]
+    assert "ippo learners, arbiter, 1 seed | " in learners[1] and "[" not in learners[1]
     assert (tmp_path / "resource_allocation-small.png").exists() and "](resource_allocation-small.png)" in text
     assert "--record ../x: letters" in marl("allocators", "n_agents=3", "horizon=2", "--episodes", "1", "--record", "../x").err
 
