@@ -12,6 +12,7 @@ CURRICULA: dict[str, str] = {
     "auction_formats": "curricula.auction:formats",
     "auction": "curricula.auction:stages",
     "resource_allocation": "curricula.resource_allocation:stages",
+    "supply_chain": "curricula.supply_chain:stages",
 }
 """Name -> "module:function" that returns the stages."""
 

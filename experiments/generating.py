@@ -13,6 +13,8 @@ GENERATORS = {
     "allocation_log": "envs.resource_allocation.data:generate",
     "auction": "envs.auction_log.data:generate",
     "auction_log": "envs.auction_log.data:generate",
+    "supply_chain": "envs.supply_chain.data:generate",
+    "supply_chain_log": "envs.supply_chain.data:generate",
 }
 """Game -> the function (path, rows, seed) that writes its file."""
 FITTED = ("auction", "auction_log")

@@ -160,7 +160,7 @@ def test_the_real_profile() -> None:
         ({"format": "third"}, "legal are first, second, all_pay"),
         ({"auctions_per_tick": 1, "traffic": "x.csv"}, "auctions_per_tick = 1"),
         ({"horizon": 10_000, "auctions_per_tick": 100_000, "value_mean": 1e4, "sigma": 3.0}, "at stake"),
-        ({"slots": 2}, "no parameter 'slots'"),
+        ({"slot": 2}, "no parameter 'slot'"),
         ({"budget": 0.0}, "AuctionParams.budget = 0.0 $ per episode and agent"),
     ],
 )
