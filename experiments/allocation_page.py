@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments import published, recorded, run_folder
+from experiments import tables as plain
 from experiments.published import ROWS
 from experiments.tables import number
 from marl.errors import UserError
@@ -102,14 +103,14 @@ def _said(table: Table) -> str:
 
 def markdown(table: Table) -> str:
     """A table in Markdown."""
-    lines = [["mechanism", *table.metrics], ["---"] * (len(table.metrics) + 1), *(line.cells() for line in table.lines)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return plain.markdown(["mechanism", *table.metrics], [line.cells() for line in table.lines])
 
 
 def answers() -> str:
     """The known answers that were learned: textbook, mean and interval over seeds, what was asked, whether it holds."""
     kept = recorded.results(recorded.RESULTS)
-    lines = [["row", "what", "textbook", "learned, mean [95 %]", "seeds", "asked", ""], ["---"] * 7]
+    head = ["row", "what", "textbook", "learned, mean [95 %]", "seeds", "asked", ""]
+    lines = []
     for row in [row for file in FILES for row in published.read(ROWS / file)]:
         found: dict[str, Any] | None = kept.get(row.name)
         mean = "not run" if found is None else f"{number(found['mean'])} [{number(found['low'])}, {number(found['high'])}]"
@@ -118,6 +119,6 @@ def answers() -> str:
             held += ", the recipe has changed since"
         seeds = "" if found is None else ", ".join(number(float(x)) for x in found["values"])
         lines.append([f"`{row.name}`", row.title, number(row.published.value), mean, seeds, row.passes.words(), held])
-    body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    body = plain.markdown(head, lines)
     said = "Each seed is an ordinary run, judged on fresh episodes of its last policy: `marl reproduce commons-two-nash` reruns one."
     return f"## Known answers, learned\n\n{said}\n\n{body}\n"

@@ -14,7 +14,6 @@ import numpy as np
 
 import envs
 from experiments import tables
-from experiments.allocators import markdown
 from experiments.cli import parser
 from marl.errors import UserError
 
@@ -116,7 +115,7 @@ def main(arguments: Sequence[str]) -> int:
         given.output.parent.mkdir(parents=True, exist_ok=True)
         said = ", ".join(f"{key}={value}" for key, value in settings.items())
         top = TOP.format(rivals=given.rivals, episodes=given.episodes, said=said, reference=reference)
-        given.output.write_text(f"{top}\n{markdown(head, rows)}\n")
+        given.output.write_text(f"{top}\n{tables.markdown(head, rows)}\n")
     return 0
 
 

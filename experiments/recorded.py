@@ -16,7 +16,7 @@ from experiments import published, races, run_folder
 from experiments.curves import PICTURE
 from experiments.published import ROWS, SESSIONS, Row
 from experiments.races import OURS, THEIRS, Comparison, Race, mean_of, steps_of
-from experiments.tables import number
+from experiments.tables import markdown, number
 from experiments.verdict import Verdict, clock, content
 from experiments.verdict import published as value_of
 from marl.errors import UserError
@@ -95,7 +95,7 @@ def page(rows: Sequence[Row], found: Mapping[str, Mapping[str, Any]]) -> str:
     head = ["row", "published", "ours, mean [95 %]", "asked", "verdict", "seeds", "steps a seed", "CPU"]
     lines = [_cells(row, found.get(row.name)) for row in rows]
     details = [_details(row, found[row.name]) for row in rows if row.name in found]
-    text = [INTRODUCTION, _markdown(head, lines), *(["\n## Rows that were run\n", *details] if details else [])]
+    text = [INTRODUCTION, markdown(head, lines), *(["\n## Rows that were run\n", *details] if details else [])]
     return "\n".join(text) + "\n"
 
 
@@ -142,10 +142,6 @@ def _recipe(row: Row) -> str:
     return f"{row.conventions.capitalize()}; {row.protocol}"
 
 
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *rows])
-
-
 RACES_INTRODUCTION = """
 ## Sample efficiency
 
@@ -158,7 +154,7 @@ bootstrap over the seeds of both sides; a race passes where all of it is at leas
 def races_page(contests: Sequence[Race], found: Mapping[str, Mapping[str, Any]]) -> str:
     """The part of the page about races."""
     head = ["race", "goal", "ours, mean steps", "theirs", "theirs / ours [95 %]", "asked", "verdict", "CPU"]
-    text = [RACES_INTRODUCTION, _markdown(head, [_race_cells(race, found.get(race.name)) for race in contests]), ""]
+    text = [RACES_INTRODUCTION, markdown(head, [_race_cells(race, found.get(race.name)) for race in contests]), ""]
     for race in contests:
         text.append(f"### `{race.name}`: {race.title}\n\nMeasured: {race.measure}, {race.scale}. {race.note}")
         if race.name in found:

@@ -92,12 +92,6 @@ def rows_of(setup: Setup, runs: Sequence[str]) -> list[list[Any]]:
     return rows
 
 
-def markdown(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A table in Markdown."""
-    lines = [list(head), ["---"] * len(head), *([str(cell) for cell in row] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def main(arguments: Sequence[str]) -> int:
     """The command; returns its exit code."""
     options = parser("replenishment")
@@ -114,6 +108,6 @@ def main(arguments: Sequence[str]) -> int:
         costs = f"a unit on hand costs {p.holding}, one owed {p.penalty}, an order {p.fixed:g}"
         named = "\n".join(f"- `{name}`: {said}" for name, said in BASELINES.items())
         given.output.parent.mkdir(parents=True, exist_ok=True)
-        body = f"{Path(p.trace).name}: {days}; {costs}.\n\n{markdown(['policy', *SHOWN], rows)}\n\n{named}\n"
+        body = f"{Path(p.trace).name}: {days}; {costs}.\n\n{tables.markdown(['policy', *SHOWN], rows)}\n\n{named}\n"
         given.output.write_text(f"{HEAD}\n{body}")
     return 0

@@ -1,4 +1,4 @@
-"""Tables as aligned plain text, and the summary of a run."""
+"""Tables as aligned plain text and as Markdown, and the summary of a run."""
 
 from __future__ import annotations
 
@@ -16,6 +16,12 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         return "  ".join(t.rjust(w) if r else t.ljust(w) for t, w, r in zip(texts, width, right)).rstrip()
 
     return "\n".join([line(head), line(["-" * w for w in width]), *(line(c) for c in cells)])
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """The same as a table in Markdown; cells are taken as they are."""
+    lines = [list(head), ["---"] * len(head), *([str(cell) for cell in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def number(value: Any) -> str:
