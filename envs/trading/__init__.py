@@ -1,0 +1,9 @@
+"""Trading: makers, executors, informed and momentum traders on one ledger."""
+
+from __future__ import annotations
+
+from envs.trading.kyle import KYLE
+from envs.trading.liquidation import LIQUIDATION
+from envs.trading.quoting import QUOTING
+
+TRADING = (QUOTING, LIQUIDATION, KYLE)
