@@ -1,7 +1,7 @@
 """Entry points: the only room that knows Hydra, W&B and TensorBoard.
 
 `experiments.train(env, algorithm, ...)`, `experiments.evaluate(run)`, `experiments.ensemble([run, ...])`, `experiments.resume(run)`
-and `experiments.reproduce(row)` are the commands from Python.
+and `experiments.reproduce(row)` are the commands from Python; `experiments.replay.replay(run)` is one episode, tick by tick.
 """
 
 from __future__ import annotations

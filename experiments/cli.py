@@ -16,6 +16,10 @@ COMMANDS = {
     "train": ("experiments.training", "train a team: marl train env=auction algorithm=ippo seed=0"),
     "evaluate": ("experiments.evaluation", "play a run's policies on fixed seeds: marl evaluate RUN --episodes 256"),
     "resume": ("experiments.resumption", "continue a run from its last checkpoint: marl resume RUN"),
+    "replay": (
+        "experiments.replay",
+        "draw one episode, of a run or a baseline: marl replay RUN --episode 0 -o page.png",
+    ),
     "list": ("experiments.listing", "games, algorithms, curricula; one game's parameters and columns: marl list env=auction"),
     "benchmark": ("experiments.benchmark", "speed of rules, collection and updates as ratios to plain references"),
     "reproduce": ("experiments.reproduction", "rerun published results and say PASS or FAIL: marl reproduce --list"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -60,7 +60,17 @@ def seed_of(seed: int, purpose: str = "evaluation") -> int:
     return rng.derive(seed, purpose)
 
 
-def play(copies: Copies, plan: Mapping[str, Part], policies: Mapping[str, Policy], limit: int = 1_000_000) -> Evaluation:
+class Watch(Protocol):
+    """Is told of every tick of a play before it happens and after: reads the copies and leaves them."""
+
+    def before(self, copies: Copies) -> None: ...
+
+    def after(self, copies: Copies) -> None: ...
+
+
+def play(
+    copies: Copies, plan: Mapping[str, Part], policies: Mapping[str, Policy], limit: int = 1_000_000, watch: Watch | None = None
+) -> Evaluation:
     """Play every copy from where it stands to the end of its episode with frozen policies at their mode.
 
     Policies with memory remember nothing at first. Raises UserError where an episode has not ended after `limit` ticks.
@@ -75,7 +85,11 @@ def play(copies: Copies, plan: Mapping[str, Part], policies: Mapping[str, Policy
         for _ in range(limit):
             for name, part in plan.items():
                 action[:, part.lo : part.hi, : part.group.action_width] = choose(policies[name], part, copies, recalls[name])
+            if watch is not None:
+                watch.before(copies)
             copies.step(action)
+            if watch is not None:
+                watch.after(copies)
             _forget(recalls, plan, copies.status != 0)
             total[running] += copies.reward[running]
             costs[running] += copies.cost[running]

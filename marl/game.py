@@ -138,6 +138,25 @@ class Aims(NamedTuple):
     outcome: Callable[[F4, F4], tuple[F4, B1]]
 
 
+@dataclass(frozen=True)
+class Picture:
+    """The page that a game draws of one episode, for `marl replay`; a game without one gets a generic page.
+
+    `draw` is "package.module:function", imported when a page is asked for: a domain has it in a module of its own beside
+    its rules, and needs no plotting library there, `function(history, figure)` gets a `marl.history.History` (what was seen,
+    done, paid and how it ended, tick by tick, with views by column name) and an empty matplotlib Figure to draw on.
+    `state` names fields of the game's state that the history shall keep beside that.
+    """
+
+    draw: str
+    state: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        module, _, function = self.draw.partition(":")
+        if not module or not function.isidentifier():
+            raise UserError(f"Picture draw={self.draw!r}: package.module:function is expected")
+
+
 Baseline = Callable[[Any, F4, np.random.Generator], npt.NDArray[Any]]
 """(params, obs [N, O], generator) -> actions [N, U] in the units of the action table."""
 
@@ -160,7 +179,7 @@ class Game:
     `reference(params)` names the baseline that scores are relative to, `naive` the one that scores 0. `known(params)`
     gives closed-form values by name, `trials(params)` named settings that an evaluation reports (a held-out file, say;
     the training's own setting where there is none). `action_grid(params)` maps a role to [K, U] rows of actions,
-    `goal(params)` one to what its agents are after.
+    `goal(params)` one to what its agents are after. `picture` says who draws an episode.
     """
 
     name: str
@@ -188,6 +207,7 @@ class Game:
     trials: Callable[[Any], Mapping[str, Params]] | None = None
     action_grid: Callable[[Any], Mapping[str, npt.NDArray[Any]]] | None = None
     goal: Callable[[Any], Mapping[str, Goal]] | None = None
+    picture: Picture | None = None
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     citation: str = ""
 
@@ -197,6 +217,9 @@ class Game:
             raise UserError(f"state {self.state.__name__} of game {self.name!r}: fields {sorted(reserved)} are the driver's")
         if (self.overview is None) != (not self.state_table) or (self.balance is None) != (not self.audit):
             raise UserError(f"game {self.name!r}: overview goes with state_table, balance with audit")
+        strange = [] if self.picture is None else [f for f in self.picture.state if f not in (*HEAD, *self.state_fields())]
+        if strange:
+            raise UserError(f"picture of game {self.name!r}: its state has no field {strange[0]!r}")
 
     def __deepcopy__(self, memo: Any) -> Game:
         """A game is data that nobody changes: a copy of what refers to it refers to the same game."""
@@ -226,5 +249,5 @@ def bounds(table: ActionTable | Table) -> tuple[F8, F8]:
 
 __all__ = [
     "B1", "F4", "F8", "I8", "RUNNING", "TERMINATED", "TRUNCATED", "U8", "ActionTable", "Baseline", "Column", "Component",
-    "Discrete", "Game", "Goal", "Params", "Role", "Rule", "Table", "array", "bounds", "index", "inf",
+    "Discrete", "Game", "Goal", "Params", "Picture", "Role", "Rule", "Table", "array", "bounds", "index", "inf",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from envs.resource_allocation import accounts, baselines, rules
 from envs.resource_allocation.params import ARRIVALS, ClusterParams
 from envs.resource_allocation.state import ClusterState
 from marl.errors import UserError
-from marl.game import Game, Role
+from marl.game import Game, Picture, Role
 from marl.params import choice
 
 QUEUE: dict[str, Any] = {
@@ -82,6 +82,7 @@ CLUSTER = Game(
     reference=reference,
     known=baselines.known,
     action_grid=baselines.action_grid,
+    picture=Picture("envs.resource_allocation.page:cluster"),
     presets=PRESETS,
     citation="Ghodsi et al. 2011, Dominant resource fairness: fair allocation of multiple resource types, NSDI",
 )

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from envs.resource_allocation import theory
 from marl.compiled import rule
 from marl.errors import UserError
-from marl.game import F4, F8, I8, RUNNING, TERMINATED, Column, Component, Game, Role, array, index, inf
+from marl.game import F4, F8, I8, RUNNING, TERMINATED, Column, Component, Game, Picture, Role, array, index, inf
 from marl.params import Params, choice, derived, param
 from marl.rng import uniform
 
@@ -252,6 +252,7 @@ COMMONS = Game(
     reference=lambda p: "optimal",
     known=known,
     action_grid=action_grid,
+    picture=Picture("envs.resource_allocation.page:commons"),
     presets={
         "steady_two": {**LONG_RUN, "n_agents": 2},
         "steady_five": {**LONG_RUN, "n_agents": 5},

@@ -1,0 +1,151 @@
+"""`marl replay`: one episode of a run's policies, or of a named baseline, played on one copy and drawn as a page of plots.
+
+Episode K of a run meets the draws of the K-th that `marl evaluate` plays. A game that has a page of its own (`Game.picture`) draws it;
+any other gets `experiments.pages.generic`: rewards, actions, observation columns through time, the episode's metrics.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments import pages
+from experiments.cli import load_modules, parser
+from experiments.compose import Setup, compose
+from experiments.evaluation import CHECKPOINTS
+from experiments.run_folder import find
+from experiments.stored import to_play
+from marl.errors import UserError
+
+if TYPE_CHECKING:
+    from marl.history import History
+
+FORMATS = (".png", ".pdf", ".svg")
+MOST = 1_000_000
+"""Highest number of an episode."""
+
+
+def replay(
+    what: str | Path | Sequence[str],
+    output: str | Path | None = None,
+    *,
+    episode: int = 0,
+    checkpoint: str = "best",
+    baseline: str | None = None,
+    generic: bool = False,
+) -> History:
+    """Play one episode of a run's checkpoint, and draw it into `output` where that is given; returns what happened, tick by tick.
+
+    `what` is a run's folder, or `key=value` choices (`env=cluster`, ...) with a `baseline` that everybody plays. With a baseline
+    a run's folder gives the game alone. `generic` draws the generic page even where the game has its own. Raises UserError.
+    """
+    if not isinstance(episode, int) or not 0 <= episode <= MOST:
+        raise UserError(f"episode = {episode}: legal are whole numbers in [0, {MOST}]")
+    if checkpoint not in CHECKPOINTS:
+        raise UserError(f"checkpoint = {checkpoint!r}: legal are {', '.join(CHECKPOINTS)}")
+    if output is not None and Path(output).suffix not in FORMATS:
+        raise UserError(f"output = {str(output)!r}: legal endings are {', '.join(FORMATS)}")
+    found = _of_run(Path(what), episode, checkpoint, baseline) if isinstance(what, str | Path) else _of_game(what, episode, baseline)
+    if output is not None:
+        draw(found, Path(output), _own(found.name) if not generic else None)
+    return found
+
+
+def _of_run(path: Path, episode: int, checkpoint: str, baseline: str | None) -> History:
+    """An episode of a run's policies, or of a baseline in the run's present setting."""
+    from experiments.build import run_of
+    from marl.history import record
+
+    folder = find(path)
+    setup = to_play(folder)
+    run = run_of(setup, folder)
+    step = run.load(f"{checkpoint}.pt")
+    run.close()  # the episode is played on a copy of its own
+    copies = run.make({}, 1)
+    try:
+        copies.reset(_episodes(run.final_seed), first=episode)
+        plan, policies = (run.plan, run.policies) if baseline is None else _everybody(copies, baseline, run.final_seed + episode)
+        who = f"{setup.config['algorithm']['name']}, {checkpoint} checkpoint, step {step:,}" if baseline is None else baseline
+        return record(copies, plan, policies, f"{copies.name}: {who}, episode {episode}", _fields(setup))
+    finally:
+        copies.close()
+
+
+def _of_game(choices: Sequence[str], episode: int, baseline: str | None) -> History:
+    """An episode in which everybody plays a baseline of a game, with the seed of the configuration."""
+    from experiments.build import copies_of
+    from marl.history import record
+
+    setup = compose(choices)
+    if baseline is None:
+        baseline = setup.game.reference(setup.params) if setup.game is not None and setup.game.reference is not None else "random"
+    copies = copies_of(setup)({}, 1)
+    try:
+        copies.reset(_episodes(setup.config["seed"]), first=episode)
+        plan, policies = _everybody(copies, baseline, setup.config["seed"] + episode)
+        return record(copies, plan, policies, f"{copies.name}: {baseline}, episode {episode}", _fields(setup))
+    finally:
+        copies.close()
+
+
+def _episodes(seed: int) -> int:
+    """Seed of the episodes of an evaluation."""
+    from marl.evaluate import seed_of
+
+    return seed_of(seed)
+
+
+def _everybody(copies: Any, baseline: str, seed: int) -> Any:
+    """(plan, policies) of everybody playing a baseline."""
+    from marl.team import parts, scripted
+
+    plan = parts(copies, "group")
+    return plan, {name: scripted(copies, part, baseline, seed) for name, part in plan.items()}
+
+
+def _fields(setup: Setup) -> tuple[str, ...]:
+    return setup.game.picture.state if setup.game is not None and setup.game.picture is not None else ()
+
+
+def _own(name: str) -> Callable[..., None] | None:
+    """The page of a game, None where it has none."""
+    import envs
+
+    picture = envs.GAMES[name].picture if name in envs.GAMES else None
+    if picture is None:
+        return None
+    module, _, function = picture.draw.partition(":")
+    found: Callable[..., None] = getattr(importlib.import_module(module), function)
+    return found
+
+
+def draw(found: History, path: Path, own: Callable[..., None] | None = None) -> Path:
+    """Draw an episode into a file, by a game's own page or by the generic one."""
+    figure = pages.blank()
+    (own or pages.generic)(found, figure)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    return path
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command; returns its exit code."""
+    options = parser("replay")
+    options.add_argument("what", nargs="+", metavar="RUN | key=value", help="a run's folder, or a game: env=cluster env.mechanism=drf ...")
+    options.add_argument("--episode", type=int, default=0, help="which of the evaluation's episodes (0)")
+    options.add_argument("--checkpoint", default="best", help="best or last (best)")
+    options.add_argument("--baseline", metavar="NAME", help="everybody plays this; without a run by default the game's reference")
+    options.add_argument("--generic", action="store_true", help="the generic page even where the game has its own")
+    options.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=f"where it goes: {', '.join(FORMATS)}")
+    given = options.parse_intermixed_args(list(arguments))
+    load_modules(given.module)
+    if len(given.what) > 1 and any("=" not in word for word in given.what):
+        raise UserError(f"marl replay {' '.join(given.what)}: one run's folder, or key=value choices of a game are expected")
+    what = given.what if "=" in given.what[0] and not Path(given.what[0]).is_dir() else given.what[0]
+    found = replay(
+        what, given.output, episode=given.episode, checkpoint=given.checkpoint, baseline=given.baseline, generic=given.generic
+    )  # fmt: skip
+    print(f"{found.title}: {found.ticks:,} ticks\n{pages.ending(found)}\n{given.output}")
+    return 0
