@@ -45,12 +45,11 @@ class Series(NamedTuple):
 
 
 class Bars(NamedTuple):
-    """What the market replays, [T, M]: closes over the first one, highs and lows over closes, volumes over their mean; first closes $ [M]."""
+    """What the market replays, [T, M]: closes over the first one, highs and lows over closes; first closes [M] in $."""
 
     close: F8
     high: F8
     low: F8
-    volume: F8
     opening: F8
 
 
@@ -110,7 +109,8 @@ def _series(own: list[tuple[str, list[float]]]) -> Series:
     change = np.insert(np.diff(np.log(columns[5])), 0, 0.0)
     for column in (*columns, change):
         column.flags.writeable = False
-    return Series(tuple(day for day, _ in own), *columns[:5], change)
+    first, high, low, close, volume = columns[:5]
+    return Series(tuple(day for day, _ in own), first, high, low, close, volume, change)
 
 
 @lru_cache(maxsize=32)
@@ -127,7 +127,7 @@ def replayed(path: str, symbols: str, assets: int, holdout: float, test: bool) -
     days = days[border:] if test else days[:border]
     if len(days) < 3:
         raise UserError(f"TradingParams.bars = {path!r}: {len(days)} common days of {', '.join(names)} in this part, at least 3 are needed")
-    found: dict[str, list[F8]] = {"close": [], "high": [], "low": [], "volume": []}
+    found: dict[str, list[F8]] = {"close": [], "high": [], "low": []}
     for name in names:
         own = file[name]
         place = {day: i for i, day in enumerate(own.dates)}
@@ -136,9 +136,9 @@ def replayed(path: str, symbols: str, assets: int, holdout: float, test: bool) -
         found["close"].append(np.exp(total - total[0]))
         found["high"].append(own.high[rows] / own.close[rows])
         found["low"].append(own.low[rows] / own.close[rows])
-        found["volume"].append(own.volume[rows] / max(1e-12, float(own.volume[rows].mean())))
     opening = np.array([file[name].close[file[name].dates.index(days[0])] for name in names])
-    return Bars(*(np.array(found[key]).T.copy() for key in ("close", "high", "low", "volume")), opening)
+    close, high, low = (np.array(found[key]).T.copy() for key in ("close", "high", "low"))
+    return Bars(close, high, low, opening)
 
 
 def draw_changes(law: Law, bars: int, tickers: int, seed: int) -> F8:
@@ -165,15 +165,16 @@ def synthetic_bars(bars: int = BUILT_IN, tickers: int = len(TICKERS), seed: int 
     high = np.maximum(first, close) * np.exp(reach * g.random(close.shape))
     low = np.minimum(first, close) * np.exp(-reach * g.random(close.shape))
     volume = np.round(1e6 * np.exp(g.normal(0, 0.35, close.shape) + 8 * np.abs(change)))
-    days, day = [], date(2000, 1, 3)
+    days: list[str] = []
+    day = date(2000, 1, 3)
     while len(days) < bars:
         if day.weekday() < 5:
             days.append(day.isoformat())
         day += timedelta(1)
-    names = TICKERS[:tickers]
+    columns = [np.round(x, 6) for x in (first, high, low, close, volume)]
     return {
-        name: Series(tuple(days), *(np.round(x[:, m], 6) for x in (first, high, low, close, volume)), change[:, m])
-        for m, name in enumerate(names)
+        name: Series(tuple(days), *(x[:, m] for x in columns), change=change[:, m])  # type: ignore[misc]
+        for m, name in enumerate(TICKERS[:tickers])
     }
 
 

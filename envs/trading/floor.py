@@ -115,6 +115,7 @@ def refresh_all(p, s, b):
         if s.mark[b, m, mark_.halted] == 0:
             money = s.law[b, m, law_.anchor] * MICRO
             refresh(terms_of(p), desk_of(s), b, m, money, max(1, int(p.half_spread)), target, p.levels)
+            s.mark[b, m, mark_.flow] = 0  # who quotes for the world is nobody's flow
 
 
 @rule

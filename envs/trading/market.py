@@ -10,7 +10,7 @@ from envs.trading.params import SOURCES, TradingParams
 from envs.trading.state import TradingState
 from envs.trading.tables import AUDIT, COST, METRICS, REWARD, roles
 from marl.errors import UserError
-from marl.game import Game
+from marl.game import Game, Picture
 from marl.params import choice, param
 
 DEMO: dict[str, Any] = {
@@ -42,12 +42,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     "call": {**MULTI, "mechanism": "batch"},
     "portfolio": {
         "market_makers": 0, "executors": 0, "informed": 0, "momentum": 0, "portfolios": 1, "assets": 3, "desk": 3, "mechanism": "impact",
-        "minutes": 390.0, "horizon": 252, "drift": 0.08, "news": 1.0, "pace": 0.0, "permanent": 0.0, "temporary": 0.0, "half_spread": 0.0,
-        "noise": 0.0, "taker_fee": 0.0, "borrow": 0.0, "most": 100.0, "limit": 1_000.0, "lot": 1, "tick": 0.01, "halt_length": 0,
-        "cash": 100_000.0,
+        "minutes": 390.0, "horizon": 252, "drift": 0.06, "volatility": 0.3, "spread_of_assets": 0.3, "news": 1.0, "pace": 0.0,
+        "permanent": 0.0, "temporary": 0.0, "half_spread": 0.0, "noise": 0.0, "taker_fee": 0.0, "borrow": 0.0, "lot": 1_000, "tick": 0.01, "halt_length": 0, "maintenance": 0.0,
     },
 }  # fmt: skip
-PRESETS["portfolio"] |= {"most": 100_000.0, "limit": 100_000.0}
 
 
 TRADING_MARKET = Game(
@@ -69,6 +67,7 @@ TRADING_MARKET = Game(
     naive="naive",
     reference=lambda p: "house",
     action_grid=baselines.action_grid,
+    picture=Picture("envs.trading.page:market", ("mark", "level", "held", "tally", "shares")),
     presets=PRESETS,
     citation="Gould et al. 2013, Limit order books; Kyle 1985; Almgren and Chriss 2000",
 )

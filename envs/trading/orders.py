@@ -81,7 +81,7 @@ def take_orders(p, s, b, action):
 
 @rule
 def remember(latency, columns, late, b, a, action):
-    """Row 0 of `late` is what agent a does now: what it said as many ticks ago as it is slow, a modulo latency + 1; behind it, the newer."""
+    """Row 0 of `late` becomes what agent a does now: what it said a modulo (latency + 1) ticks ago; behind it stands what it said since."""
     behind, given = a % (latency + 1), action.shape[2]
     for u in range(min(columns, given)):
         if behind == 0:

@@ -42,7 +42,7 @@ GRID = 64
 
 @dataclass(frozen=True)
 class TradingParams(Params):
-    TABLES: ClassVar[tuple[str, ...]] = ("asset_sd", "asset_drift", "effect", "opening_price", "closes", "role")
+    TABLES: ClassVar[tuple[str, ...]] = ("asset_sd", "asset_drift", "effect", "opening_price", "closes", "highs", "lows", "role")
 
     market_makers: int = param(1, 0, 128, "agents", "who quote")
     executors: int = param(1, 0, 128, "agents", "who have a parent order in each of their assets")
@@ -230,13 +230,15 @@ class TradingParams(Params):
 
     def tables(self) -> Mapping[str, Any]:
         """asset_sd, asset_drift [M] a tick in calm; effect [4, 5] of regimes; opening_price [M] $; closes [T, M] of bars over the
-        first ones; role [A]."""
-        bars = self._bars() if self.source == "bars" else Bars(*(np.ones((1, self.assets)),) * 4, np.full(self.assets, self.price))
+        first ones, highs and lows over closes; role [A]."""
+        bars = self._bars() if self.source == "bars" else Bars(*(np.ones((1, self.assets)),) * 3, np.full(self.assets, self.price))
         return {
             "asset_sd": self._spread * self.volatility * sqrt(self.year),
             "asset_drift": self._spread * self.drift * self.year,
             "effect": np.array(list(EFFECT.values())),
             "opening_price": bars.opening,
             "closes": bars.close,
+            "highs": bars.high,
+            "lows": bars.low,
             "role": np.repeat(np.arange(len(ROLES)), self.counts),
         }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+from envs.trading.ledger import MICRO
 from envs.trading.params import CRISIS, CRISIS_CORRELATION, SWITCHING
 from envs.trading.state import all_, law_, mark_
 from envs.trading.trades import apart
@@ -25,10 +26,12 @@ def change_regime(p, s, b):
     """A crisis that breaks out lasts its time; otherwise the regime stays, or switches with a chance to any of the others."""
     if s.all[b, all_.crash] > 0:
         s.all[b, all_.crash] -= 1
-        s.all[b, all_.regime] = CRISIS if s.all[b, all_.crash] > 0 else 0 if p.regime == SWITCHING else p.regime
+        if s.all[b, all_.crash] == 0:
+            s.all[b, all_.crash], s.all[b, all_.regime] = -1, 0 if p.regime == SWITCHING else p.regime
     elif p.regime == SWITCHING and uniform(s, b, REGIME, 0) < p.leaves:
         s.all[b, all_.regime] = (s.all[b, all_.regime] + 1 + int(3.0 * uniform(s, b, REGIME, 1))) % 4
-    if p.crash > 0.0 and s.all[b, all_.crash] == 0 and uniform(s, b, CRASH, 0) < p.crash / p.horizon:
+    hazard = p.crash / (p.horizon - p.crash * s.t[b])  # so that every tick is as likely, and all together have the chance `crash`
+    if p.crash > 0.0 and s.all[b, all_.crash] == 0 and uniform(s, b, CRASH, 0) < hazard:
         s.all[b, all_.regime], s.all[b, all_.crash] = CRISIS, p.crash_length
 
 
@@ -61,6 +64,9 @@ def advance(p, s, b):
         if p.informed > 0:
             s.law[b, m, law_.signal] = p.signal_noise * gaussian(noise, m)
         s.mark[b, m, mark_.seen] = s.mark[b, m, mark_.high] = s.mark[b, m, mark_.low] = s.mark[b, m, mark_.mid]
+        if p.source == 1:
+            close = s.law[b, m, law_.anchor] * MICRO
+            s.mark[b, m, mark_.high], s.mark[b, m, mark_.low] = int(close * p.highs[at, m]), int(close * p.lows[at, m])
         s.mark[b, m, mark_.flow] = s.mark[b, m, mark_.volume] = s.mark[b, m, mark_.traded] = s.mark[b, m, mark_.net] = 0
 
 

@@ -155,10 +155,12 @@ def observe(p, s, b, obs):
             m, at = (a + j) % p.assets, WIDTH + j * each
             for i in range(p.market_columns):
                 obs[b, a, at + i] = s.seen[b, m, i]
-            told = math.log(s.law[b, m, law_.value] * MICRO / s.mark[b, m, mark_.mid]) / p.base_sd if p.role[a] == INFORMED else 0.0
+            told = 0.0
+            if p.role[a] == INFORMED:
+                told = math.log(s.law[b, m, law_.value] * MICRO / s.mark[b, m, mark_.mid]) / p.base_sd + s.law[b, m, law_.signal]
             limit = p.parent_shares if p.role[a] == EXECUTOR else p.limit_shares
             see_own(desk_of(s), b, a, m, obs, at + p.market_columns, limit, MICRO * p.unit)
-            obs[b, a, at + p.market_columns + own_.private_signal] = told + (s.law[b, m, law_.signal] if told != 0.0 else 0.0)
+            obs[b, a, at + p.market_columns + own_.private_signal] = told
         if p.role[a] == PORTFOLIO:
             obs[b, a, WIDTH + p.seats * each] = (a % p.assets) / p.assets
 

@@ -40,7 +40,8 @@ FORM = ("peak", "drawdown", "mean", "square", "gross", "shortfall", "opening")
 """Quantities of a trader: highest equity so far, largest fall from it as a share; sums of equity's changes and of their squares in $;
 exposure in $; shortfall in $; notional of its parent orders in $."""
 ALL = ("regime", "crash", "offset")
-"""Whole numbers of the market: the regime, ticks to the end of a crisis that broke out (0: there is none), the first bar of the episode."""
+"""Whole numbers of the market: the regime, ticks to the end of a crisis that broke out (0: none did, -1: it is over),
+the first bar of the episode."""
 
 mark_, law_, held_, tally_, form_, all_ = (index(dict.fromkeys(names)) for names in (MARK, LAW, HELD, TALLY, FORM, ALL))
 

@@ -131,7 +131,7 @@ def nash_rates(sold: npt.ArrayLike, permanent: float, temporary: float, span: fl
     k = gamma/lambda, c = (n-1)/(n+1) k, a = c/(1 - exp(-c T)) mean, b_i = k/(exp(k T) - 1) (sold_i - mean). A lone trader sells evenly.
     """
     amounts, times = np.asarray(sold, np.float64), np.asarray(t, np.float64)
-    n, mean, k = len(amounts), float(np.mean(sold)), permanent / temporary
+    n, mean, k = len(amounts), float(amounts.mean()), permanent / temporary
     c = (n - 1) / (n + 1) * k
     a = c / (1 - exp(-c * span)) * mean if c > 0 else mean / span
     b = k / (exp(k * span) - 1) * (amounts - mean)

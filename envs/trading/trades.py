@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
-"""What a trade does to the accounts (`d` a `Desk`, `w` the `Terms`) of its two sides, whatever the mechanism: cash, shares, fees, and the parts of the profit.
+"""What a trade does to the accounts of its two sides: cash, shares, fees, and the parts of the profit. `d` is a `Desk`, `w` the `Terms`.
 
 Equity is cash + shares x mid. Its change in a tick is split exactly, in whole millionths of a dollar: what is bought is entered against the
 mid that all had seen, `seen`. The distance of the price from it is `spread` for who rested and `impact` for who came; the mid's move within
