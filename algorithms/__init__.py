@@ -37,6 +37,7 @@ ALGORITHMS: dict[str, str] = {
     "qmix": "algorithms.qmix:QMIX",
     "maddpg": "algorithms.maddpg:MADDPG",
     "matd3": "algorithms.matd3:MATD3",
+    "hybrid": "algorithms.hybrid:Hybrid",
 }
 
 SETTINGS: dict[str, type] = {
@@ -53,6 +54,7 @@ SETTINGS: dict[str, type] = {
     "qmix": settings.QMIX,
     "maddpg": settings.MADDPG,
     "matd3": settings.MATD3,
+    "hybrid": settings.Hybrid,
 }
 """Settings of the algorithms here, readable without torch; an algorithm that lives elsewhere has them as `Class.Settings`."""
 
@@ -78,9 +80,13 @@ def check_serves(name: str, where: str, action: ActionTable, grid: Any) -> None:
     kind = _serves(name)
     if _fits(kind, action, grid):
         return
-    column = next((n for n, c in action.items() if kind == "choices" or isinstance(c, Discrete)), "")
-    what = f"{len(action)} columns" if kind == "choices" and len(action) > 1 else f"{column!r}, {_told(action[column])}"
-    needs = {"choices": "a single Discrete column or an action_grid", "continuous": "only continuous columns"}[kind]
+    column = next((n for n, c in action.items() if kind != "continuous" or isinstance(c, Discrete)), "")
+    what = f"{len(action)} columns" if kind != "continuous" and len(action) > 1 else f"{column!r}, {_told(action[column])}"
+    needs = {
+        "choices": "a single Discrete column or an action_grid",
+        "continuous": "only continuous columns",
+        "mixed": "a continuous column beside Discrete ones",
+    }[kind]
     able = ", ".join(other for other in ALGORITHMS if _fits(_serves(other), action, grid))
     raise UserError(f"algorithm = {name!r} for {where}, whose action is {what}: it learns {needs}, legal there are {able}")
 
@@ -118,4 +124,6 @@ def _fits(kind: str, action: ActionTable, grid: Any) -> bool:
     columns = list(action.values())
     if kind == "choices":
         return grid is not None or (len(columns) == 1 and isinstance(columns[0], Discrete))
+    if kind == "mixed":
+        return {type(c) for c in columns} == {Column, Discrete}
     return kind == "any" or all(isinstance(c, Column) for c in columns)

@@ -32,10 +32,9 @@ class IPPO(Proximal, Rollouts, PPO):
     def __init__(self, s: settings.IPPO, part: Part, updates: int) -> None:
         s.check()
         self.minibatches = s.minibatches
-        actor = actor_of(part, s)
-        critic = critic_of(part, s)
+        policy, critic = self._networks(s, part)
         super().__init__(
-            policy=policy_of(actor),
+            policy=policy,
             critic=critic,
             optim=adam(s.lr, s.anneal, updates),
             eps_clip=s.clip,
@@ -49,6 +48,11 @@ class IPPO(Proximal, Rollouts, PPO):
         self.FIELDS += joined_fields(self.policy, value=critic)
         self._equip(s, updates)
         self.team = part.teams
+
+    def _networks(self, s: Any, part: Part) -> tuple[Any, Any]:
+        """Policy and critic."""
+        actor = actor_of(part, s)
+        return policy_of(actor), critic_of(part, s)
 
     def record(self, rows: Tensor, out: Any) -> dict[str, Tensor]:
         """What the update needs from collection: log pi(a|o), [N]; V(o) of a critic with memory."""

@@ -24,7 +24,7 @@ def layers(*sizes: int) -> Any:
 class Settings:
     """What every algorithm has. `check` refuses what is out of range.
 
-    `serves` says which actions it can learn: "any", "continuous" columns alone, or "choices" from a finite set.
+    `serves` says which actions it can learn: "any", "continuous" columns alone, "choices" from a finite set, or "mixed" columns alone.
     `joint` says that it learns one value of a whole team and so needs a team's reward.
     """
 
@@ -360,3 +360,34 @@ class MATD3(MADDPG):
 
     target_noise: float = setting(0.2, 0.0, 10.0, "standard deviation of the noise on target actions")
     delay: int = setting(2, 1, 1_000, "updates of the critics for one of the actor")
+
+
+@dataclass
+class Hybrid(IPPO):
+    """Of `algorithms.hybrid`."""
+
+    serves: ClassVar[str] = "mixed"
+    column: str | None = field(default=None, metadata={"help": "continuous column that values choose; none: the game's only one"})
+    levels: int = setting(15, 2, 10_000, "levels of that column, spread evenly over its scale")
+    learner: str = field(default="both", metadata={"options": ("both", "values", "policy"), "help": "what learns, for ablations"})
+    route: str = field(
+        default="both", metadata={"options": ("both", "values", "policy"), "help": "whose losses' gradients move the shared encoder"}
+    )
+    replay: int = setting(50_000, 1, 100_000_000, "rows that the values learn from")
+    batch: int = setting(256, 1, 1_000_000, "rows an update of the values")
+    value_updates: int = setting(16, 1, 100_000, "updates of the values a rollout")
+    double: bool = setting(True, 0, 1, "the network that learns picks the next level, the target network values it")
+    target: int = setting(100, 1, 1_000_000, "updates of the values after which the target network is set to the one that learns")
+    epsilon: float = setting(1.0, 0.0, 1.0, "probability of a random level at the beginning")
+    epsilon_end: float = setting(0.05, 0.0, 1.0, "probability of a random level after epsilon_steps")
+    epsilon_steps: int = setting(50_000, 1, 1_000_000_000, "env steps over which epsilon falls linearly")
+
+    def check(self) -> None:
+        """As its parent's; the encoder is the hidden layers, and remembers nothing."""
+        super().check()
+        if self.memory != "none":
+            raise UserError(f"algorithm.memory = {self.memory!r} under hybrid: legal is none")
+        if not self.hidden:
+            raise UserError("algorithm.hidden = []: at least one layer is needed, the encoder")
+        if "both" not in (self.learner, self.route) and self.learner != self.route:
+            raise UserError(f"algorithm.route = {self.route!r} with algorithm.learner = {self.learner!r}: legal are both, {self.learner}")

@@ -11,6 +11,8 @@ from marl.errors import UserError
 CURRICULA: dict[str, str] = {
     "auction_formats": "curricula.auction:formats",
     "resource_allocation": "curricula.resource_allocation:stages",
+    "supply_chain": "curricula.supply_chain:stages",
+    "trading": "curricula.trading:stages",
 }
 """Name -> "module:function" that returns the stages."""
 

@@ -54,17 +54,18 @@ def ratios(quick: bool) -> list[Callable[[], Any]]:
     lanes_rows = [lambda kind=kind, n=n: kind(n) for kind, n in by_lanes]
     allocation = references("allocation")
     clusters = [lambda n=n: allocation.cluster(n) for n in allocation.SIZES]
-    return [rules.rules, rules.view, rules.threads, *clusters, *lanes_rows, spread.mappo, spread.qmix]
+    supply = references("supply")
+    chains = [*(lambda n=n: supply.supply(n) for n in supply.SIZES), supply.reset]
+    return [rules.rules, rules.view, rules.threads, *clusters, *chains, *lanes_rows, spread.mappo, spread.qmix]
 
 
 def rates() -> list[list[str]]:
-    """Rows of games alone: the classic ones, the cluster."""
-    classic, allocation, rows = references("classic"), references("allocation"), []
+    """Rows of games alone: the classic ones, the cluster, the supply chain, alone and beside a peer's published rates."""
+    classic, allocation, supply = references("classic"), references("allocation"), references("supply")
     turns = [(classic.raw, name) for name in classic.BOUNDS] + [(allocation.raw, n) for n in allocation.SIZES]
-    for raw, size in turns:
-        r = raw(size)
-        rows.append([r.name, f"{r.rate:,.0f} {r.unit}", f"{r.at_least:,.0f}", verdict(r.holds)])
-    return rows
+    turns += [(supply.raw, n) for n in supply.SIZES]
+    found = [*(raw(size) for raw, size in turns), *supply.peers()]
+    return [[r.name, f"{r.rate:,.0f} {r.unit}", f"{r.at_least:,.0f}", verdict(r.holds)] for r in found]
 
 
 def measured(program: str, arguments: Sequence[str]) -> tuple[float, float, float]:

@@ -83,7 +83,7 @@ def _window(v: Verdict, points: Sequence[tuple[float, float]]) -> tuple[float, f
     seen = [y for _, y in points[len(points) // 20 :]] + [row.published.value - half, row.published.value + half, *v.values]
     seen += [x for x in (row.passes.at_least, row.passes.at_most) if abs(x) < float("inf")]
     low, high = min(seen), max(seen)
-    room = SPREAD * (high - low) or 1.0
+    room = SPREAD * (high - low) or SPREAD * abs(high) or 1.0
     return low - room, high + room
 
 

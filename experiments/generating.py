@@ -9,7 +9,13 @@ from pathlib import Path
 from experiments.cli import parser
 from marl.errors import UserError
 
-GENERATORS = {"allocation_log": "envs.resource_allocation.data:generate"}
+GENERATORS = {
+    "allocation_log": "envs.resource_allocation.data:generate",
+    "supply_chain": "envs.supply_chain.data:generate",
+    "supply_chain_log": "envs.supply_chain.data:generate",
+    "trading": "envs.trading.data:generate",
+    "trading_log": "envs.trading.data:generate",
+}
 """Game -> the function (path, rows, seed) that writes its file."""
 
 

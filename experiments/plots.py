@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from marl.track import Row
 CURVES = {
     "return": ("return an episode", lambda key: key.endswith("return")),
     "score": ("score: naive 0, reference 1", lambda key: key.endswith("score")),
-    "losses": ("loss", lambda key: key.startswith("loss/")),
+    "losses": ("loss", lambda key: key.startswith("loss/") and not key.endswith("/gradient_steps")),
 }
 """Picture -> its axis, and which keys of metrics.jsonl it shows."""
+CURVED = 12
+"""Curves that are drawn one by one, with a place in the legend each."""
 
 
 def figure(width: float = 7.0, height: float = 4.0) -> tuple[Any, Any]:
@@ -57,15 +60,30 @@ def learning_curves(rows: Sequence[Row], folder: Path) -> list[Path]:
 
 def _curves(rows: Sequence[Row], keys: Sequence[str], label: str, path: Path) -> Path:
     fig, ax = figure()
-    for key in keys:
-        points = [(row["step"], row[key]) for row in rows if key in row]
-        ax.plot(*zip(*points), label=key, marker="." if len(points) < 50 else "", linewidth=1.5 if "evaluation" in key else 1.0)
+    kinds = {key: [key] for key in keys} if len(keys) <= CURVED else alike(keys)
+    for kind, members in kinds.items():
+        points = [(row["step"], [row[m] for m in members if m in row]) for row in rows if any(m in row for m in members)]
+        steps, means = [step for step, _ in points], [sum(found) / len(found) for _, found in points]
+        (line,) = ax.plot(
+            steps, means, label=kind, marker="." if len(points) < 50 else "", linewidth=1.5 if "evaluation" in kind else 1.0
+        )  # fmt: skip
+        if len(members) > 1:
+            ends = [min(found) for _, found in points], [max(found) for _, found in points]
+            ax.fill_between(steps, *ends, color=line.get_color(), alpha=0.2, linewidth=0)
     count_steps(ax)
     ax.set_ylabel(label)
     ax.grid(alpha=0.3)
     ax.legend(fontsize="small")
     fig.savefig(path, dpi=120)
     return path
+
+
+def alike(keys: Sequence[str]) -> dict[str, list[str]]:
+    """Keys of numbered agents by what is left without the number: each is drawn as a mean within its range, with how many they are."""
+    found: dict[str, list[str]] = {}
+    for key in keys:
+        found.setdefault(re.sub(r"_\d+(?=/)", "", key), []).append(key)
+    return {f"{kind} (mean and range of {len(members)})" if len(members) > 1 else kind: members for kind, members in found.items()}
 
 
 Bids = tuple[npt.NDArray[Any], Mapping[str, npt.NDArray[Any]], npt.NDArray[Any]]
@@ -96,35 +114,5 @@ def bid_functions(panels: Mapping[str, Bids], curves: Mapping[str, Mapping[str, 
     last.legend(fontsize="small")
     for ax in (*places, last):
         ax.grid(alpha=0.3)
-    fig.savefig(path, dpi=120)
-    return path
-
-
-def allocation(history: Mapping[str, npt.NDArray[Any]], path: Path) -> Path:
-    """An episode of the cluster through time: utilisation [T, R] over nodes that are down, queues and dominant shares [T, A]."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    fig = Figure(figsize=(9.0, 7.0), layout="constrained")
-    FigureCanvasAgg(fig)
-    use, queues, shares = fig.subplots(3, 1, sharex=True)
-    ticks = range(len(history["utilisation"]))
-    use.fill_between(ticks, history["down"], color="0.85", step="mid", label="nodes down")
-    for r, column in enumerate(history["utilisation"].T):
-        use.plot(ticks, column, linewidth=1.2, label=f"resource {r}")
-    use.set(ylabel="utilisation", ylim=(0, 1.02))
-    colours = [f"C{a % 10}" for a in range(history["queues"].shape[1])]
-    labels = [f"tenant {a}" for a in range(len(colours))]
-    queues.stackplot(ticks, history["queues"].T, colors=colours, labels=labels, alpha=0.8)
-    queues.set(ylabel="waiting jobs")
-    for a, column in enumerate(history["shares"].T):
-        shares.plot(ticks, column, color=colours[a], linewidth=1.0, alpha=0.8, label=labels[a])
-    shares.axhline(1 / len(colours), color="black", linestyle="--", linewidth=1.0, label="equal split")
-    shares.set(ylabel="dominant share", xlabel="tick", ylim=(0, None))
-    for ax in (use, queues, shares):
-        ax.grid(alpha=0.3)
-    use.legend(fontsize="small", loc="lower right")
-    if len(colours) <= 16:
-        shares.legend(fontsize="x-small", loc="upper right", ncols=3)
     fig.savefig(path, dpi=120)
     return path

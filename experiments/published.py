@@ -29,6 +29,8 @@ KINDS = (LEARNED, SESSIONS, RACE)
 MEAN, SEEDS = "mean", "seeds"
 RETURNS = ("return_sum", "return_mean")
 """Measures beside the game's own metrics: the sum and the mean over agents of their returns."""
+GAIN = "gain"
+"""The measure of a run with `opponents`: what its learner earns beyond an opponent in its seat on the same draws, as a share of that."""
 CHECKPOINTS = ("last", "best")
 POINTS = 40
 """Evaluations of a run that does not say how often: the published curves have 41 points."""
@@ -77,8 +79,9 @@ class Row:
     """A published result and how it is reproduced.
 
     `task` and `algorithm` are the keys of `env` and `algorithm` (`name` chooses), `run` any other keys of a run. `measure` is
-    what is compared, in the scale that `scale` describes: a metric of the game, or one of RETURNS. `steps`: environment steps
+    what is compared, in the scale that `scale` describes: a metric of the game, one of RETURNS, or GAIN. `steps`: environment steps
     a seed. `seeds` counts from 0. `episodes`: fresh greedy episodes that decide, or sessions, a seed. `minutes`: processor time of a seed.
+    `note`: what else a reader of the value has to know. `cause`: why the row does not pass, found where it does not.
     """
 
     name: str
@@ -92,7 +95,8 @@ class Row:
     passes: Rule
     steps: int
     minutes: float
-    note: str
+    note: str = ""
+    cause: str = ""
     kind: str = LEARNED
     time_limit: str = "bootstrap"
     run: Mapping[str, Any] = field(default_factory=dict)
@@ -118,7 +122,7 @@ class Row:
             found = compose(self.overrides(seed, run_dir))
         except UserError as error:
             raise UserError(f"row {self.name}: {error}") from error
-        legal = [*RETURNS, *(() if found.game is None else found.game.metrics)]
+        legal = [*RETURNS, *([GAIN] if found.config["opponents"] is not None else []), *(() if found.game is None else found.game.metrics)]
         if self.measure not in legal:
             raise UserError(f"row {self.name}: measure = {self.measure!r}: legal are {', '.join(legal)}")
         return found

@@ -1,16 +1,19 @@
 """Recorded results of published rows: small files of figures beside the rows, and the page that is made of them.
 
-`docs/reproduction.md` is text made from `experiments/rows/` alone, so that it can be made again and compared.
+`docs/reproduction.md` is text made from `experiments/rows/` alone, so that it can be made again and compared; it shows the
+learning curves of recorded rows, which lie as pictures in the folder `curves` beside it.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from experiments import published, races, run_folder
+from experiments.curves import PICTURE
 from experiments.published import ROWS, SESSIONS, Row
 from experiments.races import OURS, THEIRS, Comparison, Race, mean_of, steps_of
 from experiments.tables import number
@@ -23,14 +26,23 @@ RACED = "races"
 PAGE = Path(__file__).parents[1] / "docs" / "reproduction.md"
 
 
-def record(v: Verdict) -> Path:
-    """Keep a verdict. Raises UserError where seeds are missing that the row asks for."""
+def record(v: Verdict, root: Path) -> Path:
+    """Keep a verdict, and the picture that its runs under `root` left. Raises UserError where seeds are missing that the row asks for."""
     if len(v.seeds) < v.row.seeds:
         raise UserError(f"{v.row.name}: {len(v.seeds)} seeds have a result, {v.row.seeds} are needed to record it")
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{v.row.name}.json"
     run_folder.write(path, json.dumps(content(v), indent=1) + "\n")
+    drawn, kept = root / v.row.name / PICTURE, picture(v.row.name)
+    if drawn.exists() and PAGE.parent.is_dir():
+        kept.parent.mkdir(exist_ok=True)
+        shutil.copyfile(drawn, kept)
     return path
+
+
+def picture(name: str) -> Path:
+    """Where the picture of a recorded row is kept."""
+    return PAGE.parent / "curves" / f"{name}.png"
 
 
 def results(folder: Path) -> dict[str, dict[str, Any]]:
@@ -116,8 +128,13 @@ def _details(row: Row, kept: Mapping[str, Any]) -> str:
             f"best checkpoints on fresh episodes {number(kept['best'])}."
         )
     lines += [f"Missed: {text}." for text in kept["missed"]]
-    lines.append(f"Source: {row.published.where}. {row.note}")
+    if not kept["passed"]:
+        lines.append(f"Cause: {row.cause or 'not known'}")
+    lines.append(f"Source: {row.published.where}{'' if row.published.read else ', from memory'}.{row.note and ' ' + row.note}")
     lines.append(f"Code: {', '.join(commit[:10] for commit in kept['commits']) or 'no commit known'}.")
+    kind = "Sessions" if row.kind == SESSIONS else "Learning curves"
+    if (shown := picture(row.name)).exists():
+        lines += ["", f"![{kind} of {row.name}](curves/{shown.name})"]
     return "\n".join(lines) + "\n"
 
 

@@ -146,7 +146,7 @@ def _rerun(rows: Sequence[Row], how: Any, record: bool) -> bool:
     verdicts = reproduce_all(rows, *how)
     print(show(verdicts))
     for v in verdicts if record else ():
-        recorded.record(v)
+        recorded.record(v, how[2])
     return all(v.passed for v in verdicts)
 
 

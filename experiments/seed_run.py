@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments import run_folder
-from experiments.published import LEARNED, RACE, RETURNS, SESSIONS, Row
+from experiments.published import GAIN, LEARNED, RACE, RETURNS, SESSIONS, Row
 from experiments.run_folder import RunFolder
 from marl.disk import claim
 
@@ -165,7 +165,7 @@ def judge(row: Row, seed: int, setup: Setup, folder: RunFolder, usage: Usage) ->
     found = {}
     for name in {"best", row.checkpoint}:
         steps = run.load(f"{name}.pt")
-        found[name] = values(row.measure, fresh(run, setup, row.episodes)), steps
+        found[name] = compared(row, run, setup), steps
         run.close()
     own, steps = found[row.checkpoint]
     distinct, counts = np.unique(own.round(6), return_counts=True)
@@ -190,13 +190,31 @@ def curve(row: Row, folder: RunFolder) -> list[list[float]]:
     return [[int(step), value] for step, value in found if value is not None]
 
 
-def fresh(run: Run, setup: Setup, episodes: int) -> Evaluation:
-    """Greedy episodes from keys of their own: neither the run's training, nor its evaluations, nor its final report has met them."""
+def compared(row: Row, run: Run, setup: Setup) -> Any:
+    """[E] what the row compares, by fresh episode of the run's present policies."""
+    seen = fresh(run, setup, row.episodes)
+    if row.measure != GAIN:
+        return values(row.measure, seen)
+    own, instead = (x.returns[:, seen.learners].mean(1) for x in (seen, fresh(run, setup, row.episodes, setup.config["opponents"])))
+    return (own - instead) / instead.mean()
+
+
+def fresh(run: Run, setup: Setup, episodes: int, baseline: str | None = None) -> Evaluation:
+    """Greedy episodes from keys of their own: neither the run's training, nor its evaluations, nor its final report has met them.
+
+    With a baseline everybody plays it, on the same keys.
+    """
     from experiments.build import copies_of
     from marl.evaluate import evaluate, seed_of
+    from marl.team import parts, scripted
 
-    make = copies_of(setup)
-    return evaluate(lambda n: make({}, n), run.plan, run.policies, episodes, seed_of(run.seed, "published"))
+    make, seed = copies_of(setup), seed_of(run.seed, "published")
+    plan, policies = run.plan, run.policies
+    if baseline is not None:
+        sample = make({}, 1)
+        plan = parts(sample, "group")
+        policies = {name: scripted(sample, part, baseline, run.seed) for name, part in plan.items()}
+    return evaluate(lambda n: make({}, n), plan, policies, episodes, seed)
 
 
 def values(measure: str, seen: Evaluation) -> Any:
@@ -208,7 +226,7 @@ def values(measure: str, seen: Evaluation) -> Any:
 
 def measured(row: Row, metrics: Mapping[str, float]) -> float | None:
     """The measure in a row of metrics.jsonl, None where it holds no evaluation. A sum needs the number of agents, which all learn."""
-    if row.measure not in RETURNS:
+    if row.measure not in RETURNS:  # a gain is no metric: it has no curve
         return metrics.get(f"evaluation/{row.measure}")
     mean = metrics.get("evaluation/return")
     if mean is None or row.measure == "return_mean":

@@ -34,6 +34,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "qmix": {"hidden": [8], "replay": 200, "warm_up": 0, "batch": 16},
     "maddpg": {"hidden": [8], "replay": 200, "warm_up": 0, "batch": 16},
     "matd3": {"hidden": [8], "replay": 200, "warm_up": 0, "batch": 16},
+    "hybrid": {"hidden": [8], "rollout": 4, "replay": 200, "batch": 16, "levels": 5},
 }
 """Settings that differ from the defaults."""
 

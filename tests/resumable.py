@@ -15,11 +15,13 @@ import torch
 
 import algorithms
 from curricula import Curriculum, Stage
+from marl.game import Game
 from marl.schedule import Progress, Schedule
 from marl.train import Run
 from marl.vector import VectorGame
 from tests.commons import COMMONS
 from tests.lanes import paid
+from tests.riddles import BARGAIN
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "ippo": {"rollout": 8, "return_scaling": True},
@@ -44,12 +46,18 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "maddpg": {"rollout": 2, "replay": 2_000, "warm_up": 300, "batch": 32},
     "matd3": {"rollout": 2, "replay": 2_000, "warm_up": 300, "batch": 32, "delay": 3},
+    "hybrid": {"rollout": 8, "replay": 500, "batch": 32, "target": 7, "epsilon_steps": 3_000},
 }
 """What differs from the defaults, so that normalisers, warm-up and a full ring are all passed within seconds."""
 
 MEMORIES = ("gru", "lstm", "attention")
 UNREMEMBERED = ("priority", "n_step")
 """Settings that are left at their defaults with memory, whose sequences are drawn uniformly."""
+
+
+def served(name: str) -> Game:
+    """A game whose actions the algorithm learns."""
+    return BARGAIN if algorithms.settings_of(name).serves == "mixed" else COMMONS
 
 
 def stages() -> Curriculum:
@@ -67,12 +75,15 @@ def main(name: str, folder: Path, seed: int, pause: float = 0.0) -> None:
         given = {key: value for key, value in given.items() if key not in UNREMEMBERED}
         given |= {"memory": kind, "memory_width": 8, "memory_length": 4, "sequence": 4}
     settings = algorithms.settings_of(name)(lr=1e-3, hidden=[16], **given)
+    game, size = served(name), {"n_agents": 3}
+    if game is COMMONS:
+        size["horizon"] = 13
 
     def watch(_: Progress) -> None:
         time.sleep(pause)
 
     run = Run(
-        lambda stage, n: VectorGame(COMMONS, n, n_agents=3, horizon=13, **stage),
+        lambda stage, n: VectorGame(game, n, **size, **stage),
         algorithms.load(name),
         settings,
         Schedule(total=6_000, evaluation_every=900, evaluation_episodes=4, checkpoint_every=700),

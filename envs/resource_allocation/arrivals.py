@@ -95,7 +95,10 @@ def replay(p, s, b):
     for step in range(speed):
         tick = (s.all[b, all_.offset] + s.t[b] + step) % p.replay_ticks
         for i in range(p.first[tick], p.first[tick + 1]):
-            join(p, s, b, int(draw(tenants, number) * p.n_agents), p.kinds[i], p.works[i])
+            u, a = draw(tenants, number), 0
+            while a < p.n_agents - 1 and u >= p.owner[a]:
+                a += 1
+            join(p, s, b, a, p.kinds[i], p.works[i])
             number += 1
     s.all[b, all_.offset] += speed - 1
 

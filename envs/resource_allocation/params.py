@@ -33,7 +33,7 @@ BUSIEST = 200.0
 class ClusterParams(Params):
     TABLES: ClassVar[tuple[str, ...]] = (
         "capacity", "total", "demand", "job_share", "worth", "mean_work", "log_stay", "mixture", "typical", "rate", "idle",
-        "sine", "cosine", "intensity", "first", "kinds", "works",
+        "sine", "cosine", "intensity", "first", "kinds", "works", "owner",
     )  # fmt: skip
 
     n_agents: int = param(8, 1, 128, "tenants", "with mechanism arbiter there is one agent more, of a role of its own")
@@ -61,6 +61,7 @@ class ClusterParams(Params):
     split: str = choice("train", ("train", "test"), "part of the trace that is replayed; train begins anywhere, test at its beginning")
     holdout: float = param(0.3, 0.01, 0.9, "share of the trace's requests", "the last ones, kept for split test")
     tokens: float = param(50.0, 1e-3, 1e6, "generated tokens a tick", "of a request's work")
+    skew: float = param(0.0, 0.0, 4.0, "", "of a trace's requests over tenants: tenant a's share goes with (a + 1)^-skew; 0: all alike")
     queue_limit: int = param(64, 1, 4096, "jobs", "that a tenant can have waiting; more are dropped")
     slack: float = param(0.0, 0.0, 1e4, "multiples of the work", "from arrival to deadline; 0: there are none")
     late: float = param(0.5, 0.0, 1.0, "share of the value", "of a job that is finished after its deadline")
@@ -81,6 +82,10 @@ class ClusterParams(Params):
         if self.burst > 1 and self.burst * bursting > 1:
             raise UserError(
                 f"{name}.burst = {self.burst} of the mean rate: legal is up to {1 / bursting:g}, bursts last {bursting:g} of the time"
+            )
+        if self.skew > 0 and self.arrivals != "trace":
+            raise UserError(
+                f"{name}.skew = {self.skew} with arrivals = {self.arrivals!r}: legal is 0, only a trace's requests are dealt out"
             )
         if self.arrivals == "events":
             self._check_events(name)
@@ -177,6 +182,12 @@ class ClusterParams(Params):
         return mixture
 
     @property
+    def owner(self) -> F8:
+        """Shares of the tenants in a trace's requests, cumulated [A]; equal ones end at whole multiples of 1/A."""
+        weight = np.arange(1, self.n_agents + 1) ** -self.skew
+        return np.asarray(np.cumsum(weight) / weight.sum())
+
+    @property
     def tenant_rate(self) -> float:
         """Mean jobs of a tenant in a tick that make the load; traces and events have arrivals of their own."""
         shape = self.layout
@@ -199,7 +210,7 @@ class ClusterParams(Params):
         """Nodes: capacity [N, R], total [R]. Classes: demand [K, R], job_share [K, R] of total, worth, mean_work, log_stay [K].
 
         Tenants: mixture [A, K] cumulated, typical [A, R] units of a mean job. Season: rate and idle [2, P] (expected jobs, chance
-        of none), sine, cosine, intensity [P]. Trace: first [T + 1], kinds and works [M].
+        of none), sine, cosine, intensity [P]. Trace: first [T + 1], kinds and works [M], owner [A]: shares of tenants cumulated.
         """
         shape, rates, angle = self.layout, self._rates(), 2 * np.pi * np.arange(self.period) / self.period
         total = shape.capacity.sum(0)
@@ -222,4 +233,5 @@ class ClusterParams(Params):
             "first": requests.first,
             "kinds": requests.kinds,
             "works": requests.works,
+            "owner": self.owner,
         }

@@ -104,7 +104,7 @@ FOUND: dict[str, dict[str, Any]] = {
 }
 ANSWERED = {*AIMED, *MIXED, *FOUND}
 """Algorithms that are asked here."""
-ELSEWHERE = {"ippo_lagrangian": "tests/algorithms/test_lagrangian.py"}
+ELSEWHERE = {"ippo_lagrangian": "tests/algorithms/test_lagrangian.py", "hybrid": "tests/algorithms/test_hybrid.py"}
 """Those whose answer is that of another problem -> the tests that ask for it."""
 
 

@@ -136,6 +136,7 @@ REFUSED = [
     *((name, "pasture") for name in ("idqn", "rainbow", "vdn", "qmix")),
     *((name, "bargain") for name in ("idqn", "rainbow", "vdn", "qmix", "itd3")),
     ("itd3", "shelf"),
+    *(("hybrid", label) for label in ("pasture", "commons", "shelf")),
 ]
 
 

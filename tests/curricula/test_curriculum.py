@@ -250,6 +250,18 @@ def test_the_clusters_stages() -> None:
     assert game.reference is not None and {game.reference(p) for p in made} == {"shaded"}
 
 
+def test_the_supply_chains_stages() -> None:
+    """Three, a stress and a replay, with the same columns, more and more nodes, suppliers and products, and held-out networks."""
+    game = envs.game("supply_chain")
+    stages = load("supply_chain", same_columns(game)).stages
+    assert [s.name for s in stages] == ["simple", "medium", "complex", "stress", "replay"]
+    made: list[Any] = [game.make_params(**s.params) for s in stages]
+    assert [p.n_agents for p in made] == [6, 12, 36, 36, 12] and [p.products for p in made] == [3, 6, 10, 10, 10]
+    assert [int((p.layout.up == p.n_agents).sum()) for p in made][:3] == [2, 4, 8]
+    assert game.reference is not None and {game.reference(p) for p in made} == {"base_stock"}
+    assert all(len(game.trials(p)) == 2 for p in made if game.trials is not None)
+
+
 def test_unknown_name_is_refused() -> None:
     with pytest.raises(UserError, match="curriculum = 'auctoin': no such curriculum, legal are auction_formats"):
         load("auctoin")

@@ -130,8 +130,13 @@ class Cluster(ParallelEnv):  # type: ignore[misc]
             speed = int(self.p.burst)
         rows = [i for j in range(speed) for i in self.rows(first, (self.offset + self.t + j) % self.p.replay_ticks)]
         for u, i in zip(self.uniforms(COUNTS, len(rows)), rows, strict=True):
-            self.arrive(int(u * self.n), int(self.table["kinds"][i]), int(self.table["works"][i]))
+            self.arrive(self.owner(u), int(self.table["kinds"][i]), int(self.table["works"][i]))
         self.offset += speed - 1
+
+    def owner(self, u: float) -> int:
+        """The tenant whose part of [0, 1) holds u, parts as (a + 1)^-skew."""
+        weights = [(a + 1.0) ** -self.p.skew for a in range(self.n)]
+        return next((a for a in range(self.n) if u * sum(weights) < sum(weights[: a + 1])), self.n - 1)
 
     @staticmethod
     def rows(first: Any, tick: int) -> range:

@@ -145,3 +145,15 @@ def test_other_arrivals_are_the_clusters() -> None:
         envs.game("allocation_log").make_params(arrivals="poisson")
     with pytest.raises(UserError, match=r"nowhere\.csv: cannot be read"):
         envs.game("allocation_log").make_params(trace="nowhere.csv")
+
+
+def test_skew_deals_requests_out_unequally(tmp_path: Path) -> None:
+    path = small(tmp_path)
+    for skew in (0.0, 1.0):
+        game = envs.make("allocation_log", 60, trace=path, n_agents=4, skew=skew, mechanism="drf", horizon=150, queue_limit=400)
+        run(game, action(game, request=0.0), 149)
+        came = own(game, "arrived").sum(0)
+        shares = np.arange(1, 5) ** -skew / (np.arange(1, 5) ** -skew).sum()
+        assert came / came.sum() == pytest.approx(shares, abs=4.5 * np.sqrt(0.25 / came.sum()))
+    with pytest.raises(UserError, match=r"ClusterParams.skew = 1.0 with arrivals = 'poisson': legal is 0"):
+        envs.game("cluster").make_params(skew=1.0)

@@ -47,6 +47,7 @@ def configuration(number: int) -> dict[str, Any]:
             "split": str(g.choice(["train", "test"])),
             "tokens": 80.0,
             "burst": float(g.choice([1.0, 2.7])),
+            "skew": float(g.choice([0.0, 1.3])),
         }
     if g.random() < 0.5:
         chosen |= {"burst": 2.0, "common": bool(g.random() < 0.5)}

@@ -8,7 +8,8 @@ import pytest
 
 from envs.resource_allocation.data import read_trace
 from envs.resource_allocation.params import MECHANISMS
-from experiments.allocators import SHOWN
+from experiments import allocation_page
+from experiments.allocators import PLACED, SHOWN
 from tests.experiments.conftest import Marl
 
 
@@ -42,8 +43,33 @@ def test_mechanisms_side_by_side(marl: Marl, tmp_path: Path) -> None:
     assert said.code == 0
     assert all(name in said.out for name in (*MECHANISMS, *SHOWN))
     text = page.read_text()
-    assert text.count("\n| ") == len(MECHANISMS) + 2 and "n_agents=3 horizon=40; 3 episodes" in text
+    assert text.count("\n| ") == len(MECHANISMS) + len(PLACED) + 2 and "n_agents=3 horizon=40; 3 episodes" in text
     assert page.with_suffix(".png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_learners_beside_the_mechanisms_are_seeds_of_one_row(marl: Marl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = []
+    tiny = ["n_envs=2", "algorithm.rollout=4", "algorithm.hidden=[8]", "evaluation.episodes=2", "total_steps=8", "env.horizon=20"]
+    for seed, mechanism in ((0, "proportional_share"), (1, "proportional_share"), (0, "arbiter")):
+        runs += ["--run", str(tmp_path / f"{mechanism}-{seed}")]
+        game = ["env=allocation_log", "env.n_agents=3", f"env.mechanism={mechanism}", f"seed={seed}", f"run_dir='{runs[-1]}'"]
+        assert marl("train", "algorithm=ippo", *game, *tiny).code == 0
+    for name, place in (("PAGE", tmp_path / "page.md"), ("TABLES", tmp_path / "tables")):
+        monkeypatch.setattr(allocation_page, name, place)
+    said = marl("allocators", "n_agents=3", "horizon=20", "--episodes", "3", *runs, "--record", "small")
+    assert said.code == 0, said.err
+    (one, two), (three,) = (line.values for line in allocation_page.tables()[0].lines[-2:])
+    assert len(one) == len(two) == len(three) == len(SHOWN) and one != two
+    text = (tmp_path / "page.md").read_text()
+    learners = [line for line in text.splitlines() if "learners" in line and line.startswith("|")]
+    assert "ippo learners, proportional_share | " in learners[0] and "[" in learners[0]
+    assert "ippo learners, arbiter | " in learners[1] and "[" not in learners[1]
+    assert (tmp_path / "resource_allocation-small.png").exists() and "](resource_allocation-small.png)" in text
+    assert "--record ../x: letters" in marl("allocators", "n_agents=3", "horizon=2", "--episodes", "1", "--record", "../x").err
+
+
+def test_the_page_is_made_of_what_is_recorded() -> None:
+    assert allocation_page.PAGE.read_text() == allocation_page.whole_page(), "make it again: marl allocators --report"
 
 
 @pytest.mark.parametrize(

@@ -199,6 +199,9 @@ def test_recorded_and_reported(marl: Marl, root: Path, monkeypatch: pytest.Monke
     assert "| PASS | 2 | 100 |" in text
     assert "| **FAIL** | 1 | 100 |" in text
     assert "Missed: the mean over 1 is" in text
+    assert text.count("Cause: not known") == 1
+    assert "![Learning curves of tiny](curves/tiny.png)" in text
+    assert (page.parent / "curves" / "tiny.png").read_bytes() == (root / "tiny" / "curves.png").read_bytes()
     assert recorded.whole_page() == text
     monkeypatch.setattr(published, "load", lambda: {"tiny": row(algorithm={"lr": 0.5})})
     assert "PASS, the recipe has changed since" in recorded.whole_page()

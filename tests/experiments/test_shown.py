@@ -43,6 +43,11 @@ def test_learning_curves_of_what_is_there(tmp_path: Path) -> None:
     rows = [{"step": 0.0, "evaluation/return": 1.0}, {"step": 10.0, "evaluation/return": 2.0, "loss/a": 3.0}]
     assert plots.learning_curves(rows, tmp_path) == [tmp_path / "return.png", tmp_path / "losses.png"]
     assert plots.learning_curves([], tmp_path) == []
+    crowd = [{"step": step, **{f"loss/user_{i}/{kind}": i + step / 10 for i in range(60) for kind in "abc"}} for step in (0, 1, 2)]
+    assert plots.learning_curves(crowd, tmp_path) == [tmp_path / "losses.png"]  # a warning of a legend without room is an error here
+    assert plots.alike(["loss/a_0/x", "loss/a_11/x", "loss/b/x"]) == {
+        "loss/a/x (mean and range of 2)": ["loss/a_0/x", "loss/a_11/x"], "loss/b/x": ["loss/b/x"]
+    }  # fmt: skip
     _, ax = plots.figure()
     assert ax.get_lines() == []
 

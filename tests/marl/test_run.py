@@ -24,6 +24,7 @@ from tests.bazaar import BAZAAR
 from tests.commons import COMMONS
 from tests.lanes import SMALL, paid
 from tests.marl.test_resume import assert_equal_runs
+from tests.resumable import served
 
 PLAN = Schedule(total=96, evaluation_every=24, evaluation_episodes=4, checkpoint_every=40)
 """Of two copies and rollouts of four ticks: rows at 0, 8, ..., 96."""
@@ -34,7 +35,7 @@ HARD = Stage("hard", {"growth": 0.125}, demote=-0.5, on="return", window=1)
 def made(folder: Path, schedule: Schedule = PLAN, name: str = "ippo", game: Any = COMMONS, **given: Any) -> Run:
     folder.mkdir(exist_ok=True)
     settings = algorithms.settings_of(name)(**{**SMALL[name], "rollout": 4, "anneal": False, **given.pop("own", {})})
-    size = {"n_agents": 3, "horizon": 6} if game is COMMONS else {"horizon": 6}
+    size = {"horizon": 6} if game is BAZAAR else {"n_agents": 3, "horizon": 6} if game is COMMONS else {"n_agents": 3}
     given = {"seed": 3, "n_envs": 2, "folder": folder, "reward": paid(name), **given}
     return Run(lambda stage, n: VectorGame(game, n, **size, **stage), algorithms.load(name), settings, schedule, **given)
 
@@ -246,7 +247,7 @@ MIXED = [name for name in sorted(algorithms.ALGORITHMS) if algorithms.settings_o
 """Algorithms that learn the mixed actions of the bazaar; the others would refuse them."""
 
 
-@pytest.mark.parametrize(("name", "game"), [*((n, COMMONS) for n in sorted(algorithms.ALGORITHMS)), *((n, BAZAAR) for n in MIXED)])
+@pytest.mark.parametrize(("name", "game"), [*((n, served(n)) for n in sorted(algorithms.ALGORITHMS)), *((n, BAZAAR) for n in MIXED)])
 @pytest.mark.parametrize("rivals", [None, "random"])
 def test_a_broken_run_is_the_whole_run(name: str, game: Any, rivals: str | None, tmp_path: Path) -> None:
     """Between a checkpoint and the next, with rivals that draw, with agents that leave."""

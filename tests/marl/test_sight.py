@@ -58,7 +58,7 @@ def hooked(learner: Any) -> list[nn.Module]:
     return [module for module in learner.modules() if module._forward_pre_hooks]
 
 
-@pytest.mark.parametrize("name", sorted(algorithms.ALGORITHMS))
+@pytest.mark.parametrize("name", sorted(set(algorithms.ALGORITHMS) - {"hybrid"}))  # its heads read an encoder: tests.algorithms.test_hybrid
 def test_every_network_of_every_algorithm_sees_through_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Moments are those of the rows collected. No layer but lies behind a sight, target networks' included: where the moments
     are moved far away by hand, all that the networks are given, in collection and update, is ten deviations below."""

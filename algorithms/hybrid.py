@@ -1,0 +1,140 @@
+"""Hybrid actions: one column, the bid, by double DQN from a replay, the others by PPO from the rollout, one encoder under both.
+
+x = e(o). The policy pi(d | x) of the other columns and V(x) minimise PPO's loss (Schulman et al. 2017; `algorithms.ippo`), as actors
+of several heads do for mixed actions (Fan et al. 2019). The bid is one of K levels, spread evenly over its column's scale;
+the level k is valued beside the choices d, as in deep Q-learning with parameters (Xiong et al. 2018) with the roles turned:
+    J_Q = E[(y - Q(x, d, k))^2],  y = r + gamma Q'(x', d', k*),  k* = argmax_k Q(x', d', k),  d' ~ pi(. | x')
+(double Q-learning, van Hasselt, Guez and Silver 2016), over rows of a replay of the latest `replay` rows; Q' is set to Q every
+`target` of its updates. Rows [N, width], d [N, C], k, r, y [N]. A bid explores by epsilon-greedy. PPO sees the bidder as a
+part of its environment, as Q sees the policy: so d' is drawn anew from the present one.
+
+Whose gradients move e is `route`: of both losses (the default), of the policy's (and V's) or of the values'. For ablations `learner`
+is both, values (the policy stays uniform, its mode the first choice) or policy (the level is one more choice of PPO's; no values).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from tianshou.algorithm.algorithm_base import LaggedNetworkFullUpdateAlgorithmMixin
+from tianshou.algorithm.modelfree.reinforce import SimpleLossTrainingStats
+from torch import Tensor, nn
+
+from algorithms import check_serves, settings
+from algorithms.encoded import POLICY, VALUES, Bid, EncodedActor, EncodedCritic, Encoder, HybridPolicy
+from algorithms.ippo import IPPO
+from algorithms.onpolicy import adam
+from marl.replay import LaneBuffer
+from marl.team import Part
+
+
+class Ring(nn.Module):
+    """The latest `size` rows: observation, action, reward, what followed, and whether it counts. Saved with the networks."""
+
+    written: Tensor
+
+    def __init__(self, size: int, width: int, action: int) -> None:
+        super().__init__()
+        self._size = size
+        shapes = {"obs": (size, width), "act": (size, action), "reward": (size,), "after": (size, width), "follows": (size,)}
+        for name, shape in shapes.items():
+            self.register_buffer(name, torch.zeros(shape))
+        self.register_buffer("written", torch.zeros((), dtype=torch.int64))
+        self._names = tuple(shapes)
+
+    def __len__(self) -> int:
+        return min(int(self.written), self._size)
+
+    def write(self, **rows: Tensor) -> None:
+        """Rows [N, ...] of every field, the newest last."""
+        n = len(rows["obs"])
+        kept = min(n, self._size)
+        place = (int(self.written) + torch.arange(n - kept, n)) % self._size
+        for name in self._names:
+            getattr(self, name)[place] = rows[name][n - kept :]
+        self.written += n
+
+    def draw(self, count: int) -> dict[str, Tensor]:
+        """Uniform rows, with replacement."""
+        index = torch.randint(len(self), (count,))
+        return {name: getattr(self, name)[index] for name in self._names}
+
+
+class Hybrid(IPPO, LaggedNetworkFullUpdateAlgorithmMixin):
+    """PPO and double DQN for one part of the agents. `updates` is the number of rollouts in the run."""
+
+    Settings = settings.Hybrid
+    COUNTERS = ("_iter",)
+
+    def __init__(self, s: settings.Hybrid, part: Part, updates: int) -> None:
+        check_serves("hybrid", part.name, part.group.action, part.grid)
+        self._bid = Bid(part.group.action, s.column, s.levels)
+        super().__init__(s, part, updates)
+        LaggedNetworkFullUpdateAlgorithmMixin.__init__(self)
+        self.s, self._iter = s, 0
+        if s.learner == VALUES:
+            self.lr_schedulers.clear()  # PPO's optimiser is never stepped
+        if self.policy.values is not None:
+            self.values_old = self._add_lagged_network(self.policy.values)
+            self.values_optim = self._create_optimizer(self.policy.values, adam(s.lr, s.anneal, updates), max_grad_norm=s.gradient_norm)
+            self.ring = Ring(s.replay, part.width, self.policy.row_width)
+
+    def _networks(self, s: Any, part: Part) -> tuple[Any, Any]:
+        encoder = Encoder(part, s)
+        return HybridPolicy(part, s, self._bid, EncodedActor(part, s, self._bid, encoder)), EncodedCritic(s, encoder)
+
+    def record(self, rows: Tensor, out: Any) -> dict[str, Tensor]:
+        """log pi(d | x), [N]; the rows count toward epsilon."""
+        self.policy.acted += len(rows)
+        return super().record(rows, out)
+
+    def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
+        """As IPPO's; the rollout enters the replay."""
+        if self.policy.values is not None:
+            kept = np.flatnonzero(buffer.alive)
+            fields = {"obs": batch.obs, "act": batch.act, "reward": batch.rew, "after": following(buffer), "follows": ~batch.terminated}
+            self.ring.write(**{name: self._here(rows[kept]) for name, rows in fields.items()})
+        return super()._preprocess_batch(batch, buffer, indices)
+
+    def _update_with_batch(self, batch: Any, batch_size: int | None, repeat: int) -> Any:
+        told: Any = SimpleLossTrainingStats(loss=0.0)
+        if self.s.learner != VALUES:
+            with self.policy.judging():
+                told = super()._update_with_batch(batch, batch_size, repeat)
+        if self.s.learner != POLICY:
+            off = float(np.mean([self._value_step() for _ in range(self.s.value_updates)]))
+            vars(told).update(q_loss=off, epsilon=self.policy.epsilon, **({"loss": off} if self.s.learner == VALUES else {}))
+        return told
+
+    def _value_step(self) -> float:
+        """One step down J_Q; returns it."""
+        rows = self.ring.draw(self.s.batch)
+        chosen, level = rows["act"][:, :-1], rows["act"][:, -1:].long()
+        off = self._targets(rows) - self.policy.values(rows["obs"], chosen).gather(1, level).squeeze(1)
+        loss = off.square().mean()
+        self.values_optim.step(loss)
+        self._iter += 1
+        if self._iter % self.s.target == 0:
+            self._update_lagged_network_weights()
+        return float(loss.item())
+
+    def _targets(self, rows: dict[str, Tensor]) -> Tensor:
+        """y [N]."""
+        with torch.no_grad():
+            after = rows["after"]
+            chosen = self.policy.distribution(after).sample()
+            old = self.values_old(after, chosen)
+            best = (self.policy.values(after, chosen) if self.s.double else old).argmax(1, keepdim=True)
+            y: Tensor = rows["reward"] + self.s.gamma * rows["follows"] * old.gather(1, best).squeeze(1)
+            return y
+
+
+def following(buffer: LaneBuffer) -> Any:
+    """The observation rows [L * T, width] that a rollout's rows led to: the next, the tail, the final one of an episode cut short."""
+    obs = buffer.obs.reshape(-1, buffer.rows, buffer.obs.shape[1])
+    after = np.concatenate([obs[:, 1:], buffer.tail[:, None]], 1).reshape(buffer.obs.shape)
+    for index, final in buffer.cuts:
+        after[index] = final
+    return after

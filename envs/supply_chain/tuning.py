@@ -1,0 +1,82 @@
+"""Levels of scripted policies, found by playing the rules themselves: every candidate meets the same draws, in copies of its own.
+
+In networks whose nodes have nothing to do with each other (all buy from an outside without limit) each node gets the candidate that is
+best for it; elsewhere all get the one with the least cost of the network. Traces are searched in their training part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from envs.supply_chain.params import SupplyChainParams
+from marl.game import F4, F8
+
+COPIES, TICKS = 16, 100
+"""Episodes of each candidate, and their longest horizon; of a trace one episode of all its days."""
+
+Act = Callable[[SupplyChainParams, F4, F8], F8]
+"""(params, obs [N, O], parameters of each row's policy [N, D]) -> actions [N, U]."""
+
+
+def setting(p: SupplyChainParams) -> SupplyChainParams:
+    """What candidates play: episodes of bounded length, of a trace its training days once."""
+    if p.demand == "trace":
+        train = replace(p, split="train")
+        return replace(train, horizon=train.replay_days, warm_up=0)
+    horizon = min(p.horizon, max(TICKS, p.warm_up + TICKS))
+    return replace(p, horizon=horizon, warm_up=min(p.warm_up, horizon // 2))
+
+
+def costs(p: SupplyChainParams, candidates: F8, act: Act) -> F8:
+    """Mean cost of a tick of each candidate [K, D] (or [K, N, D], by node) at each node, [K, N]."""
+    from envs.supply_chain import SUPPLY_CHAINS
+    from marl.vector import VectorGame
+
+    played = setting(p)
+    game = next(g for g in SUPPLY_CHAINS if g.params is type(p))
+    first = VectorGame(game, 1 if p.demand == "trace" else COPIES, played)
+    first.reset(0)
+    copies = first.fork(np.tile(np.arange(first.n_envs), len(candidates)))
+    each = candidates if candidates.ndim == 3 else np.repeat(candidates[:, None], p.n_agents, axis=1)
+    rows = np.repeat(each, first.n_envs, axis=0).reshape(-1, each.shape[2])
+    view = copies.groups["node"]
+    for _ in range(played.horizon):
+        obs = np.ascontiguousarray(view.obs).reshape(-1, view.group.width)
+        copies.action[:] = act(played, obs, rows).reshape(copies.action.shape)
+        copies.tick()
+    found = copies.metrics[:, :, copies.metric_names.index("cost")]
+    return np.asarray(found.reshape(len(candidates), first.n_envs, p.n_agents).mean(1))
+
+
+def apart(p: SupplyChainParams) -> bool:
+    """Whether no node's cost depends on another's orders."""
+    return p.topology == "parallel" and p.supply_high == 0 and p.cooperation == 0
+
+
+def best(p: SupplyChainParams, candidates: F8, act: Act) -> F8:
+    """Parameters [N, D] of each node's policy."""
+    found = costs(p, candidates, act)
+    if not apart(p):
+        found = np.repeat(found.sum(1, keepdims=True), p.n_agents, axis=1)
+    chosen = found.argmin(0)
+    return np.asarray(candidates[chosen, np.arange(p.n_agents)] if candidates.ndim == 3 else candidates[chosen])
+
+
+def by_level(p: SupplyChainParams, act: Act, values: F8, passes: int = 2) -> Any:
+    """One parameter a node [N]: first the same for all, then level by level from the customers up, so many times."""
+    found = best(p, values[:, None], act)
+    depth = p.layout.depth
+    if apart(p) or depth.max() == 0:
+        return found[:, 0]
+    step = np.diff(values).mean()
+    for _ in range(passes):
+        for level in range(int(depth.max()) + 1):
+            tried = np.repeat(found[None], 7, axis=0)
+            tried[:, depth == level, 0] += step * np.linspace(-1.5, 1.5, 7)[:, None]
+            found = best(p, tried, act)
+        step /= 2
+    return found[:, 0]
