@@ -34,3 +34,12 @@ def stages() -> tuple[Stage, ...]:
         Stage("crisis", CRISIS, demote=-0.5, **up),
         Stage("master", MASTER, demote=-0.5, minimum_steps=20_000),
     )
+
+
+def demo() -> tuple[Stage, ...]:
+    """The executors of the game's preset `demo` in a calm, a volatile and a switching market."""
+    return (
+        Stage("calm", {"regime": "calm"}, promote=0.5, minimum_steps=20_000),
+        Stage("volatile", {"regime": "volatile"}, promote=0.5, demote=-0.5, minimum_steps=20_000),
+        Stage("switching", {"regime": "switching"}, demote=-0.5, minimum_steps=20_000),
+    )

@@ -190,7 +190,9 @@ def write_bars(path: str, series: dict[str, Series]) -> None:
 
 def generate(path: str, rows: int, seed: int) -> None:
     """Write so many bars of five tickers, drawn from the built-in law: what `marl generate trading` does."""
-    tickers = min(5, max(1, rows // 3))
+    if rows < 3:
+        raise UserError(f"{rows} bars: legal are 3 and more, a ticker needs as many")
+    tickers = min(5, rows // 3)
     most = synthetic_bars(-(-rows // tickers), tickers, seed)
     cut = {}
     for i, (name, own) in enumerate(most.items()):

@@ -17,35 +17,19 @@ DEMO: dict[str, Any] = {
     "market_makers": 0, "executors": 4, "informed": 0, "momentum": 0, "symbols": "AAPL GOOGL TSLA MSFT", "assets": 4, "desk": 4,
     "horizon": 1_000, "cash": 100_000.0, "taker_fee": 0.001, "permanent": 0.0001, "regime": "volatile", "mechanism": "impact",
 }  # fmt: skip
-BASIC: dict[str, Any] = {"assets": 2, "desk": 2, "volatility": 0.10, "mechanism": "impact"}
-MULTI: dict[str, Any] = {
-    "market_makers": 2, "executors": 2, "informed": 2, "momentum": 2, "assets": 5, "desk": 2, "volatility": 0.20, "correlation": 0.3,
-    "mechanism": "impact",
-}  # fmt: skip
-VOLATILE: dict[str, Any] = {
-    **MULTI, "market_makers": 4, "executors": 4, "informed": 4, "momentum": 4, "assets": 8, "volatility": 0.45, "jumps": 0.01,
-    "mechanism": "book",
-}  # fmt: skip
-CRISIS: dict[str, Any] = {
-    **VOLATILE, "market_makers": 8, "executors": 8, "informed": 8, "momentum": 8, "assets": 10, "crash": 1.0, "maintenance": 0.10,
-}  # fmt: skip
-MASTER: dict[str, Any] = {
-    **VOLATILE, "market_makers": 16, "executors": 16, "informed": 16, "momentum": 16, "assets": 15, "regime": "switching", "latency": 2,
-}  # fmt: skip
+SEVERAL: dict[str, Any] = {"market_makers": 2, "executors": 2, "informed": 2, "momentum": 2, "assets": 5}
 PRESETS: dict[str, dict[str, Any]] = {
     "demo": DEMO,
-    "basic": BASIC,
-    "multi": MULTI,
-    "volatile": VOLATILE,
-    "crisis": CRISIS,
-    "master": MASTER,
-    "call": {**MULTI, "mechanism": "batch"},
+    "call": {**SEVERAL, "mechanism": "batch"},
+    "crisis": {**SEVERAL, "volatility": 0.45, "jumps": 0.01, "crash": 1.0, "maintenance": 0.10},
     "portfolio": {
         "market_makers": 0, "executors": 0, "informed": 0, "momentum": 0, "portfolios": 1, "assets": 3, "desk": 3, "mechanism": "impact",
         "minutes": 390.0, "horizon": 252, "drift": 0.06, "volatility": 0.3, "spread_of_assets": 0.3, "news": 1.0, "pace": 0.0,
-        "permanent": 0.0, "temporary": 0.0, "half_spread": 0.0, "noise": 0.0, "taker_fee": 0.0, "borrow": 0.0, "lot": 1_000, "tick": 0.01, "halt_length": 0, "maintenance": 0.0,
+        "permanent": 0.0, "temporary": 0.0, "half_spread": 0.0, "noise": 0.0, "taker_fee": 0.0, "borrow": 0.0, "lot": 1_000,
+        "tick": 0.01, "halt_length": 0, "maintenance": 0.0,
     },
 }  # fmt: skip
+"""Stages of the curriculum have parameters of their own, see curricula.trading."""
 
 
 TRADING_MARKET = Game(
