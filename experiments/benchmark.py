@@ -56,15 +56,16 @@ def ratios(quick: bool) -> list[Callable[[], Any]]:
     clusters = [lambda n=n: allocation.cluster(n) for n in allocation.SIZES]
     supply = references("supply")
     chains = [*(lambda n=n: supply.supply(n) for n in supply.SIZES), supply.reset]
-    return [rules.rules, rules.view, rules.threads, *clusters, *chains, *lanes_rows, spread.mappo, spread.qmix]
+    return [rules.rules, rules.view, rules.threads, *clusters, *chains, references("trading").book, *lanes_rows, spread.mappo, spread.qmix]
 
 
 def rates() -> list[list[str]]:
-    """Rows of games alone: the classic ones, the cluster, the supply chain, alone and beside a peer's published rates."""
+    """Rows of games alone: the classic ones, the cluster, the supply chain, the market, alone and beside peers' published rates."""
     classic, allocation, supply = references("classic"), references("allocation"), references("supply")
     turns = [(classic.raw, name) for name in classic.BOUNDS] + [(allocation.raw, n) for n in allocation.SIZES]
-    turns += [(supply.raw, n) for n in supply.SIZES]
-    found = [*(raw(size) for raw, size in turns), *supply.peers()]
+    trading = references("trading")
+    turns += [(supply.raw, n) for n in supply.SIZES] + [(trading.raw, size) for size in trading.SIZES]
+    found = [*(raw(size) for raw, size in turns), *supply.peers(), trading.peer()]
     return [[r.name, f"{r.rate:,.0f} {r.unit}", f"{r.at_least:,.0f}", verdict(r.holds)] for r in found]
 
 

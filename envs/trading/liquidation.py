@@ -22,7 +22,7 @@ from envs.trading import theory
 from envs.trading.ledger import MICRO, clear, deal, endow, missing_cash, missing_shares, whole
 from marl.compiled import rule
 from marl.errors import UserError
-from marl.game import F4, F8, I8, RUNNING, TERMINATED, Column, Component, Game, Role, array, index, inf
+from marl.game import F4, F8, I8, RUNNING, TERMINATED, Column, Component, Game, Picture, Role, array, index, inf
 from marl.params import Params, choice, derived, param
 from marl.rng import normal
 
@@ -312,6 +312,7 @@ LIQUIDATION = Game(
     reference=lambda p: "nash" if p.n_agents > 1 and p.aversion == 0 else "almgren_chriss",
     known=known,
     action_grid=action_grid,
+    picture=Picture("envs.trading.page:liquidation", ("mid", "shares")),
     presets={
         "almgren_chriss": {},
         "one_seller": {**RACE, "n_agents": 1},

@@ -20,7 +20,7 @@ from envs.trading import theory
 from envs.trading.ledger import MICRO, clear, deal, missing_cash, missing_shares, whole
 from marl.compiled import rule
 from marl.errors import UserError
-from marl.game import F4, F8, I8, RUNNING, TERMINATED, Column, Component, Game, Role, array, index, inf
+from marl.game import F4, F8, I8, RUNNING, TERMINATED, Column, Component, Game, Picture, Role, array, index, inf
 from marl.params import Params, derived, param
 from marl.rng import draw, stream, uniform
 
@@ -261,6 +261,7 @@ QUOTING = Game(
     reference=lambda p: "inventory" if p.aversion > 0 else "neutral",
     known=known,
     action_grid=action_grid,
+    picture=Picture("envs.trading.page:quoting", ("mid", "shares")),
     presets={
         "avellaneda_stoikov": {},
         "nearly_neutral": {"running": 0.02},
