@@ -6,6 +6,7 @@ Their numbers were searched on a grid among the house population, see docs/tradi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from math import log
 from typing import Any
 
@@ -73,7 +74,7 @@ def twap(p: TradingParams, see: Sight, generator: np.random.Generator) -> F8:
     return orders(p, -see.own("parent_left") * p.parent / p.most / np.maximum(1.0, np.rint(see.left)))
 
 
-def almgren_chriss(p: TradingParams, see: Sight, generator: np.random.Generator, urgency: float = 2.0) -> F8:
+def almgren_chriss(p: TradingParams, see: Sight, generator: np.random.Generator, urgency: float = 0.5) -> F8:
     """The parent order by x ~ sinh(kappa (T - t)), kappa T = `urgency` (Almgren and Chriss 2000); others do nothing."""
     kappa = urgency / p.horizon
     left = np.maximum(1.0, np.rint(see.left))
@@ -81,7 +82,7 @@ def almgren_chriss(p: TradingParams, see: Sight, generator: np.random.Generator,
     return orders(p, -see.own("parent_left") * p.parent / p.most * share)
 
 
-def pov(p: TradingParams, see: Sight, generator: np.random.Generator, share: float = 0.3) -> F8:
+def pov(p: TradingParams, see: Sight, generator: np.random.Generator, share: float = 0.1) -> F8:
     """The parent order at `share` of the noise's mean volume, faster where time is short; others do nothing."""
     left = see.own("parent_left") * p.parent
     wanted = np.maximum(share * p.noise, np.abs(left) / np.maximum(1.0, np.rint(see.left)))
@@ -98,7 +99,7 @@ def tick_sd(p: TradingParams, see: Sight) -> F8:
     return np.maximum(0.1, see.market("realised_vol") * p.base_sd * p.price / p.tick)
 
 
-def avellaneda_stoikov(p: TradingParams, see: Sight, generator: np.random.Generator, gamma: float = 0.002, size: float = 0.4) -> F8:
+def avellaneda_stoikov(p: TradingParams, see: Sight, generator: np.random.Generator, gamma: float = 0.3, size: float = 1.0) -> F8:
     """Quotes around the reservation price of the holding, over the ticks to come but 50 at most; aversion `gamma` a tick and lot."""
     variance = tick_sd(p, see) ** 2 * np.minimum(see.left, 50.0)
     decay = max(p.decay, 0.05)
@@ -106,7 +107,7 @@ def avellaneda_stoikov(p: TradingParams, see: Sight, generator: np.random.Genera
     return quotes(p, see, np.minimum(half, FARTHEST / 2), see.own("inventory") * p.limit * gamma * variance, size)
 
 
-def cartea_jaimungal(p: TradingParams, see: Sight, generator: np.random.Generator, phi: float = 1e-3, size: float = 0.4) -> F8:
+def cartea_jaimungal(p: TradingParams, see: Sight, generator: np.random.Generator, phi: float = 0.1, size: float = 0.2) -> F8:
     """Optimal depths with a running penalty phi (ticks a squared clip and tick) in the limit of a long time: 1/k + (2 q +- 1) sqrt(phi ...)
 
     From h(q) ~ -q^2 sqrt(phi/(k eta)) with eta = rate/e: depths 1/k + (1 -+ 2 q) sqrt(phi/(k eta)) (Cartea, Jaimungal and Penalva 2015,
@@ -118,14 +119,20 @@ def cartea_jaimungal(p: TradingParams, see: Sight, generator: np.random.Generato
     return quotes(p, see, np.minimum(1 / decay + curve, FARTHEST / 2), 2 * q * curve, size)
 
 
-def momentum(p: TradingParams, see: Sight, generator: np.random.Generator, strength: float = 0.5) -> F8:
-    """Holds what the last twenty ticks' return says, in the limit at `strength` a standard deviation; executors as TWAP."""
-    return toward(p, see, np.clip(strength * see.market("return_20"), -1, 1) * p.limit / 2)
+def momentum(p: TradingParams, see: Sight, generator: np.random.Generator, threshold: float = 1.0, share: float = 0.1) -> F8:
+    """Holds `share` of the limit in the direction of the last twenty ticks' return once that is beyond `threshold`, until it turns."""
+    return followed(p, see, see.market("return_20"), threshold, share)
 
 
-def mean_reversion(p: TradingParams, see: Sight, generator: np.random.Generator) -> F8:
-    """Holds against the last five ticks' return; executors as TWAP."""
-    return toward(p, see, -np.clip(0.5 * see.market("return_5"), -1, 1) * p.limit / 2)
+def mean_reversion(p: TradingParams, see: Sight, generator: np.random.Generator, threshold: float = 4.0, share: float = 0.1) -> F8:
+    """The same against the last five ticks' return."""
+    return followed(p, see, -see.market("return_5"), threshold, share)
+
+
+def followed(p: TradingParams, see: Sight, signal: F8, threshold: float, share: float) -> F8:
+    """Orders toward +-`share` of the limit where the signal is beyond the threshold, none elsewhere; executors as TWAP."""
+    held = see.own("inventory")
+    return toward(p, see, np.where(np.abs(signal) > threshold, np.sign(signal) * share, held) * p.limit)
 
 
 def buy_and_hold(p: TradingParams, see: Sight, generator: np.random.Generator) -> F8:
@@ -133,9 +140,10 @@ def buy_and_hold(p: TradingParams, see: Sight, generator: np.random.Generator) -
     return toward(p, see, np.full(see.seats.shape[:2], p.cash / p.price / p.lot / p.seats))
 
 
-def informed_beta(p: TradingParams, see: Sight, generator: np.random.Generator, beta: float = 0.15) -> F8:
-    """Orders in proportion to the private signal, beta largest orders a standard deviation (Kyle 1985); executors as TWAP."""
-    return worked(p, see, beta * see.own("private_signal"))
+def informed_beta(p: TradingParams, see: Sight, generator: np.random.Generator, beta: float = 0.5, threshold: float = 3.0) -> F8:
+    """Orders beta largest orders a standard deviation of the private signal beyond `threshold` (Kyle 1985, with a cost of trading)."""
+    told = see.own("private_signal")
+    return worked(p, see, beta * np.sign(told) * np.maximum(0.0, np.abs(told) - threshold))
 
 
 def toward(p: TradingParams, see: Sight, lots: F8) -> F8:
@@ -211,9 +219,25 @@ STRATEGIES: dict[str, dict[str, Any]] = {
 """Baseline -> role -> what it does; other roles act as the house."""
 
 
-def by_role(name: str) -> Any:
-    """The baseline of that name, for rows of any roles; those of portfolios, whose width is another, come by themselves."""
-    chosen = HOUSE | STRATEGIES[name]
+SEARCHED: dict[str, dict[str, tuple[float, ...]]] = {
+    "avellaneda_stoikov": {"gamma": (0.002, 0.01, 0.03, 0.1, 0.3), "size": (0.1, 0.2, 0.4, 1.0)},
+    "cartea_jaimungal": {"phi": (0.001, 0.01, 0.1, 1.0, 10.0), "size": (0.1, 0.2, 0.4, 1.0)},
+    "almgren_chriss": {"urgency": (0.5, 1.0, 2.0, 4.0, 8.0)},
+    "pov": {"share": (0.05, 0.1, 0.2, 0.3, 0.5)},
+    "momentum": {"threshold": (1.0, 2.0, 3.0, 4.0, 5.0), "share": (0.02, 0.1, 0.4, 0.8)},
+    "mean_reversion": {"threshold": (1.0, 2.0, 3.0, 4.0, 5.0), "share": (0.02, 0.1, 0.4, 0.8)},
+    "informed_beta": {"beta": (0.02, 0.05, 0.1, 0.2, 0.5), "threshold": (0.0, 1.0, 2.0, 3.0, 4.0)},
+}
+"""Strategy -> setting -> values that `marl traders --search` tries."""
+
+
+def by_role(name: str, **settings: float) -> Any:
+    """The baseline of that name, for rows of any roles; those of portfolios, whose width is another, come by themselves.
+
+    `settings` go to what the baseline names, instead of its defaults.
+    """
+    named = {role: partial(act, **settings) if settings else act for role, act in STRATEGIES[name].items()}
+    chosen = HOUSE | named
 
     def act(p: TradingParams, obs: F4, generator: np.random.Generator) -> F8:
         if obs.shape[1] == len(portfolio_columns(p)):

@@ -8,6 +8,7 @@ import pytest
 
 from envs.resource_allocation.data import read_trace
 from envs.resource_allocation.params import MECHANISMS
+from envs.trading.data import read_bars
 from experiments import allocation_page
 from experiments.allocators import PLACED, SHOWN
 from tests.experiments.conftest import Marl
@@ -22,6 +23,14 @@ def test_a_generated_trace_is_read(marl: Marl, name: str, tmp_path: Path) -> Non
     assert len(first.arrival) == 300
     marl("generate", "allocation_log", "-o", str(tmp_path / "again.csv"), "--rows", "300", "--seed", "4")
     assert (read_trace(str(tmp_path / "again.csv")).context == first.context).all()
+
+
+def test_generated_bars_are_read(marl: Marl, tmp_path: Path) -> None:
+    path = tmp_path / "bars.csv.gz"
+    said = marl("generate", "trading", "-o", str(path), "--rows", "40", "--seed", "4")
+    assert said.code == 0 and "40 rows for env=trading" in said.out
+    assert sum(len(own.dates) for own in read_bars(str(path)).values()) == 40
+    assert "2 bars: legal are 3 and more" in marl("generate", "trading", "-o", str(path), "--rows", "2").refusal
 
 
 @pytest.mark.parametrize(
