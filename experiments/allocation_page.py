@@ -114,6 +114,8 @@ def answers() -> str:
         found: dict[str, Any] | None = kept.get(row.name)
         mean = "not run" if found is None else f"{number(found['mean'])} [{number(found['low'])}, {number(found['high'])}]"
         held = "" if found is None else "PASS" if found["passed"] else "**FAIL**"
+        if found is not None and found["fingerprint"] != row.fingerprint:
+            held += ", the recipe has changed since"
         seeds = "" if found is None else ", ".join(number(float(x)) for x in found["values"])
         lines.append([f"`{row.name}`", row.title, number(row.published.value), mean, seeds, row.passes.words(), held])
     body = "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -34,20 +34,22 @@ PLACED = (
 
 @dataclass(frozen=True)
 class Line:
-    """A row of the table: values [S, K] of the shown metrics, one line for a mechanism, one a seed for learners."""
+    """A row of the table: values [S, K] of the shown metrics, one line for a mechanism, one a seed for `learners`."""
 
     label: str
     values: list[list[float]]
+    learners: bool = False
 
     def cells(self) -> list[str]:
         """The row as texts: a number, or the mean over seeds with its interval."""
         from marl import stats
 
-        columns = list(zip(*self.values))
-        if len(self.values) == 1:
-            return [self.label, *(tables.number(x) for (x,) in columns)]
+        columns, seeds = list(zip(*self.values)), len(self.values)
+        label = f"{self.label}, {seeds} seed{'s' if seeds > 1 else ''}" if self.learners else self.label
+        if seeds == 1:
+            return [label, *(tables.number(x) for (x,) in columns)]
         bands = [stats.student_interval(list(column)) for column in columns]
-        return [self.label, *(f"{tables.number(b.point)} [{tables.number(b.low)}, {tables.number(b.high)}]" for b in bands)]
+        return [label, *(f"{tables.number(b.point)} [{tables.number(b.low)}, {tables.number(b.high)}]" for b in bands)]
 
 
 def act(game: VectorGame, baseline: str) -> None:
@@ -107,7 +109,7 @@ def lines_of(name: str, settings: Mapping[str, Any], runs: Sequence[str], episod
     for path in runs:
         label, found = learned(path, settings, episodes, seed)
         seeds.setdefault(label, []).append(found)
-    return lines + [Line(label, values) for label, values in seeds.items()]
+    return lines + [Line(label, values, learners=True) for label, values in seeds.items()]
 
 
 def picture(overrides: Sequence[str], settings: Mapping[str, Any], path: Path) -> Path:

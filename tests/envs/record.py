@@ -32,6 +32,13 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "cluster_arbiter": ("cluster", {"n_agents": 2, "horizon": 3, "mechanism": "arbiter", "load": 2.0}),
     "cluster_queue": ("cluster", {"preset": "mm4", "horizon": 3, "warm_up": 0}),
     "allocation_log": ("allocation_log", {"n_agents": 3, "horizon": 3}),
+    "supply_chain": ("supply_chain", {"horizon": 3, "lead_noise": 1, "disruption": 0.1, "capacity": 1.1, "expedite": True}),
+    "supply_chain_assembly": (
+        "supply_chain",
+        {"topology": "assembly", "n_agents": 3, "horizon": 3, "timing": "after", "action": "level", "parts": 10, "demand": "ar1"},
+    ),
+    "supply_chain_lost": ("supply_chain", {"preset": "lost_sales_2", "horizon": 3, "warm_up": 0}),
+    "supply_chain_log": ("supply_chain_log", {"horizon": 3, "forecast": "holt_winters", "share_forecasts": True}),
     "commons": ("commons", {"n_agents": 3, "horizon": 3, "noise": 0.5}),
     "sharing": ("sharing", {"n_agents": 3, "horizon": 3}),
     "sharing_bids": ("sharing", {"preset": "bids_two"}),

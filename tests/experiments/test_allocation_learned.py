@@ -79,7 +79,7 @@ def test_rows_of_lies_ask_for_the_theorem() -> None:
 @pytest.mark.parametrize(
     ("row", "experiment", "preset"),
     [
-        ("commons-ten-nash", "commons", "steady_ten"),
+        ("commons-five-nash", "commons", "steady_five"),
         ("bids-two-nash", "bids_for_shares", "bids_two"),
         ("misreport-dominant", "misreport", "dominant"),
     ],

@@ -71,8 +71,8 @@ def test_learners_beside_the_mechanisms_are_seeds_of_one_row(marl: Marl, tmp_pat
     assert len(one) == len(two) == len(three) == len(SHOWN) and one != two
     text = (tmp_path / "page.md").read_text()
     learners = [line for line in text.splitlines() if "learners" in line and line.startswith("|")]
-    assert "ippo learners, proportional_share | " in learners[0] and "[" in learners[0]
-    assert "ippo learners, arbiter | " in learners[1] and "[" not in learners[1]
+    assert "ippo learners, proportional_share, 2 seeds | " in learners[0] and "[" in learners[0]
+    assert "ippo learners, arbiter, 1 seed | " in learners[1] and "[" not in learners[1]
     assert (tmp_path / "resource_allocation-small.png").exists() and "](resource_allocation-small.png)" in text
     assert "--record ../x: letters" in marl("allocators", "n_agents=3", "horizon=2", "--episodes", "1", "--record", "../x").err
 
@@ -91,3 +91,16 @@ def test_the_page_is_made_of_what_is_recorded() -> None:
 )
 def test_refusals_of_allocators(marl: Marl, arguments: list[str], said: str) -> None:
     assert said in marl("allocators", *arguments).refusal
+
+
+def test_daily_demand_is_generated_and_policies_stand_side_by_side(marl: Marl, tmp_path: Path) -> None:
+    path, page = tmp_path / "daily.csv", tmp_path / "docs" / "supply_chain.md"
+    assert "2,000 rows for env=supply_chain" in marl("generate", "supply_chain", "-o", str(path), "--rows", "2000").out
+    said = marl("replenishment", f"env.trace='{path}'", "env.n_agents=3", "-o", str(page))
+    assert said.code == 0 and all(name in said.out for name in ("pass_through", "base_stock", "reorder", "moving_average"))
+    text = page.read_text()
+    assert text.count("\n| ") == 6 and "3 items, lead 3" in text and "daily.csv: " in text
+
+
+def test_runs_of_other_games_do_not_stand_beside(marl: Marl, tmp_path: Path) -> None:
+    assert "No such file" in marl("replenishment", "env.n_agents=3", "--run", str(tmp_path / "none")).refusal

@@ -25,6 +25,7 @@ from tests.commons import COMMONS
 from tests.lanes import SMALL, paid
 from tests.marl.test_resume import assert_equal_runs
 from tests.resumable import served
+from tests.riddles import BARGAIN
 
 PLAN = Schedule(total=96, evaluation_every=24, evaluation_episodes=4, checkpoint_every=40)
 """Of two copies and rollouts of four ticks: rows at 0, 8, ..., 96."""
@@ -35,7 +36,7 @@ HARD = Stage("hard", {"growth": 0.125}, demote=-0.5, on="return", window=1)
 def made(folder: Path, schedule: Schedule = PLAN, name: str = "ippo", game: Any = COMMONS, **given: Any) -> Run:
     folder.mkdir(exist_ok=True)
     settings = algorithms.settings_of(name)(**{**SMALL[name], "rollout": 4, "anneal": False, **given.pop("own", {})})
-    size = {"horizon": 6} if game is BAZAAR else {"n_agents": 3, "horizon": 6} if game is COMMONS else {"n_agents": 3}
+    size = {"n_agents": 3, "horizon": 6} if game is COMMONS else {"n_agents": 3} if game is BARGAIN else {"horizon": 6}
     given = {"seed": 3, "n_envs": 2, "folder": folder, "reward": paid(name), **given}
     return Run(lambda stage, n: VectorGame(game, n, **size, **stage), algorithms.load(name), settings, schedule, **given)
 
