@@ -268,7 +268,7 @@ def test_the_replay_is_the_file(tmp_path: Path) -> None:
     data.generate(path, 400, seed=2)
     settings: dict[str, Any] = {
         **QUIET, **ALONE, "momentum": 1, "assets": 2, "source": "bars", "bars": path, "symbols": "MSFT AAPL", "split": "test",
-        "minutes": 390.0, "news": 1.0, "horizon": 20, "halt_move": 5.0,
+        "minutes": 390.0, "news": 1.0, "pace": 0.1, "horizon": 20, "halt_move": 5.0,
     }  # fmt: skip
     still, moved = (envs.make("trading", 1, **settings) for _ in range(2))
     bars = data.replayed(path, "MSFT AAPL", 2, 0.3, True)
