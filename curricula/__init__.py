@@ -13,6 +13,8 @@ CURRICULA: dict[str, str] = {
     "auction": "curricula.auction:stages",
     "resource_allocation": "curricula.resource_allocation:stages",
     "supply_chain": "curricula.supply_chain:stages",
+    "trading": "curricula.trading:stages",
+    "trading_demo": "curricula.trading:demo",
 }
 """Name -> "module:function" that returns the stages."""
 

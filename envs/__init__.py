@@ -9,6 +9,7 @@ from envs.auction_log import AUCTION_LOG
 from envs.classic import CLASSIC
 from envs.resource_allocation import RESOURCE_ALLOCATION
 from envs.supply_chain import SUPPLY_CHAINS
+from envs.trading import TRADING
 from marl.errors import UserError
 from marl.game import Game
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from marl.parallel import ParallelGame
     from marl.vector import VectorGame
 
-GAMES: dict[str, Game] = {game.name: game for game in (AUCTION, AUCTION_LOG, *RESOURCE_ALLOCATION, *SUPPLY_CHAINS, *CLASSIC)}
+GAMES: dict[str, Game] = {game.name: game for game in (AUCTION, AUCTION_LOG, *RESOURCE_ALLOCATION, *SUPPLY_CHAINS, *TRADING, *CLASSIC)}
 
 
 def game(name: str) -> Game:

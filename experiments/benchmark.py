@@ -56,16 +56,15 @@ def ratios(quick: bool) -> list[Callable[[], Any]]:
     clusters = [lambda n=n: allocation.cluster(n) for n in allocation.SIZES]
     supply = references("supply")
     chains = [*(lambda n=n: supply.supply(n) for n in supply.SIZES), supply.reset]
-    return [rules.rules, rules.view, rules.threads, *clusters, *chains, *lanes_rows, spread.mappo, spread.qmix]
+    return [rules.rules, rules.view, rules.threads, *clusters, *chains, references("trading").book, *lanes_rows, spread.mappo, spread.qmix]
 
 
 def rates() -> list[list[str]]:
-    """Rows of games alone: the classic ones, the cluster, markets of advertisers, the supply chain, alone and beside a peer's rates."""
-    classic, allocation, supply = references("classic"), references("allocation"), references("supply")
-    auctions = references("auctions")
-    turns = [(classic.raw, name) for name in classic.BOUNDS] + [(allocation.raw, n) for n in allocation.SIZES]
-    turns += [(auctions.raw, name) for name in auctions.ROWS] + [(supply.raw, n) for n in supply.SIZES]
-    found = [*(raw(size) for raw, size in turns), *supply.peers()]
+    """Rows of games alone, at their sizes, and beside peers' published rates."""
+    classic, supply, trading = references("classic"), references("supply"), references("trading")
+    sized = [references("allocation"), references("auctions"), supply, trading]
+    turns = [(classic, name) for name in classic.BOUNDS] + [(rows, size) for rows in sized for size in rows.SIZES]
+    found = [*(rows.raw(size) for rows, size in turns), *supply.peers(), trading.peer()]
     return [[r.name, f"{r.rate:,.0f} {r.unit}", f"{r.at_least:,.0f}", verdict(r.holds)] for r in found]
 
 

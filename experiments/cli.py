@@ -26,6 +26,7 @@ COMMANDS = {
     "generate": ("experiments.generating", "write a synthetic data file: marl generate allocation_log -o trace.csv"),
     "bidders": ("experiments.bidders", "scripted advertisers, and runs beside them, in a market: marl bidders preset=train"),
     "allocators": ("experiments.allocators", "mechanisms of the cluster side by side on a trace: marl allocators trace=FILE"),
+    "traders": ("experiments.traders", "strategies of every role of the market side by side: marl traders mechanism=book"),
     "replenishment": ("experiments.replenishment", "stock policies and runs on held-out daily demand: marl replenishment env.trace=FILE"),
     "answers": ("experiments.answers", "train on games with known answers and say PASS or FAIL"),
 }

@@ -15,6 +15,8 @@ GENERATORS = {
     "auction_log": "envs.auction_log.data:generate",
     "supply_chain": "envs.supply_chain.data:generate",
     "supply_chain_log": "envs.supply_chain.data:generate",
+    "trading": "envs.trading.data:generate",
+    "trading_log": "envs.trading.data:generate",
 }
 """Game -> the function (path, rows, seed) that writes its file."""
 FITTED = ("auction", "auction_log")

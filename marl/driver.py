@@ -33,7 +33,7 @@ COMPILERS = ("numba", "numpy", "math")
 
 # `one` is called, not inlined before types are inferred as its parts are: numba drops what is written directly inside a prange.
 TEMPLATE = '''\
-"""Driver of the game {name!r}; generated, edits are lost."""
+"""Driver of the rules in {name}; generated, edits are lost."""
 
 from typing import Any, NamedTuple
 
@@ -220,7 +220,7 @@ def source(game: Game) -> str:
     fields = [*HEAD, *game.state_fields()]
     numbers = numbers_of(game)
     return TEMPLATE.format(
-        name=game.name,
+        name=_plain(game.step).__module__,
         imports="\n".join(imports),
         state="\n".join(f"    {f}: Any" for f in fields),
         numbers="\n".join(f"    {f}: Any" for f in numbers),
@@ -241,13 +241,14 @@ def cache_folder() -> Path:
 
 
 def load(game: Game) -> ModuleType:
-    """The driver of a game as a module: written where it is new, imported once a process."""
+    """The driver of a game as a module: written where it is new, imported once a process. Games of the same rules share it."""
     text = source(game)
     mark = fingerprint(game, text)
-    name = f"marl_driver_{game.name}_{mark}"
+    family = _plain(game.step).__module__.replace(".", "_")
+    name = f"marl_driver_{family}_{mark}"
     if name in sys.modules:
         return sys.modules[name]
-    file = cache_folder() / f"{game.name}_{mark}" / f"{name}.py"
+    file = cache_folder() / f"{family}_{mark}" / f"{name}.py"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         draft = file.with_suffix(f".{os.getpid()}.tmp")

@@ -42,6 +42,13 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "commons": ("commons", {"n_agents": 3, "horizon": 3, "noise": 0.5}),
     "sharing": ("sharing", {"n_agents": 3, "horizon": 3}),
     "sharing_bids": ("sharing", {"preset": "bids_two"}),
+    "trading_impact": ("trading", {"mechanism": "impact", "horizon": 3, "portfolios": 1}),
+    "trading_batch": ("trading", {"mechanism": "batch", "horizon": 3, "regime": "switching", "indicators": False}),
+    "trading_book": ("trading", {"mechanism": "book", "horizon": 3, "latency": 1}),
+    "trading_log": ("trading_log", {"horizon": 3}),
+    "quoting": ("quoting", {"horizon": 3, "n_agents": 2}),
+    "liquidation": ("liquidation", {"preset": "two_sellers", "horizon": 3, "sight": "closed"}),
+    "kyle": ("kyle", {"preset": "learned_maker", "rounds": 3}),
 }
 
 

@@ -10,6 +10,7 @@ import pytest
 from envs.auction_log.data import fitted, read_log
 from envs.resource_allocation.data import read_trace
 from envs.resource_allocation.params import MECHANISMS
+from envs.trading.data import read_bars
 from experiments import allocation_page
 from experiments.allocators import PLACED, SHOWN
 from tests.experiments.conftest import Marl
@@ -37,6 +38,14 @@ def test_a_generated_log_is_read_and_has_its_law(marl: Marl, tmp_path: Path) -> 
     assert log.click.mean() == pytest.approx(0.00444, abs=0.0015)
     assert marl("generate", "auction", "-o", str(like), "--rows", "40000", "--seed", "1", "--like", str(path)).code == 0
     assert fitted(read_log(str(like))) == pytest.approx(fitted(log), rel=0.35)
+
+
+def test_generated_bars_are_read(marl: Marl, tmp_path: Path) -> None:
+    path = tmp_path / "bars.csv.gz"
+    said = marl("generate", "trading", "-o", str(path), "--rows", "40", "--seed", "4")
+    assert said.code == 0 and "40 rows for env=trading" in said.out
+    assert sum(len(own.dates) for own in read_bars(str(path)).values()) == 40
+    assert "2 bars: legal are 3 and more" in marl("generate", "trading", "-o", str(path), "--rows", "2").refusal
 
 
 @pytest.mark.parametrize(

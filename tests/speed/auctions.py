@@ -16,7 +16,7 @@ EVERYTHING: dict[str, Any] = {
     "shift_rate": 0.1, "season": 0.2, "quality_power": 0.5, "attribution": "shapley", "identity": 0.8, "tracking": 0.9, "pacing": "dual",
     "feedback": "full", "cpa_low": 20.0, "cpa_high": 40.0, "traffic_swing": 0.6, "pricing": "cpc", "budget": 500.0,
 }  # fmt: skip
-ROWS: dict[str, tuple[dict[str, Any], int, str, float]] = {
+SIZES: dict[str, tuple[dict[str, Any], int, str, float]] = {
     "auctions, 48 bidders, 3 positions": (EVERYTHING, 8, "auctions", AUCTIONS),
     "agent-steps, 48 bidders, 480 auctions a tick": (EVERYTHING, 8, "agent-steps", STEPS),
     "agent-steps, 48 bidders, 32 auctions a tick": ({**EVERYTHING, "auctions_per_tick": 32}, 32, "agent-steps", STEPS),
@@ -42,7 +42,7 @@ def episode(settings: dict[str, Any], copies: int) -> tuple[Callable[[], None], 
 
 def raw(name: str) -> Rate:
     """Whole episodes with actions that stay."""
-    settings, copies, unit, bound = ROWS[name]
+    settings, copies, unit, bound = SIZES[name]
     play, auctions, steps = episode(settings, copies)
     return rate(name, play, auctions if unit == "auctions" else steps, unit=unit, at_least=bound, turns=5)
 

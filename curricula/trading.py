@@ -1,0 +1,45 @@
+"""Stages of the market: from two calm assets against a price that moves to fifteen on a book, slow and switching. All with desks of two."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from curricula.stage import Stage
+
+
+def _each(n: int) -> dict[str, int]:
+    """n agents of each role."""
+    return {"market_makers": n, "executors": n, "informed": n, "momentum": n}
+
+
+DESK: dict[str, Any] = {"desk": 2, "horizon": 200}
+BASIC: dict[str, Any] = {**DESK, **_each(1), "assets": 2, "volatility": 0.10, "mechanism": "impact"}
+MULTI: dict[str, Any] = {**DESK, **_each(2), "assets": 5, "volatility": 0.20, "correlation": 0.3, "mechanism": "impact"}
+VOLATILE: dict[str, Any] = {**MULTI, **_each(4), "assets": 8, "volatility": 0.45, "jumps": 0.01, "mechanism": "book"}
+CRISIS: dict[str, Any] = {**VOLATILE, **_each(8), "assets": 10, "crash": 1.0, "maintenance": 0.10}
+MASTER: dict[str, Any] = {**VOLATILE, **_each(16), "assets": 15, "regime": "switching", "latency": 2}
+
+
+def stages() -> tuple[Stage, ...]:
+    """Basic, multi, volatile, crisis, master. The house scores 1, the naive of each role 0, in the mean of the roles.
+
+    In the crisis, at a tick that is drawn, volatility is four times, correlation .8 and depth .3 of what they were, and equity must be
+    a tenth of the exposure. Counts of agents are those of the stages, whatever the run's.
+    """
+    up: dict[str, Any] = {"promote": 0.5, "minimum_steps": 20_000}
+    return (
+        Stage("basic", BASIC, **up),
+        Stage("multi", MULTI, demote=-0.5, **up),
+        Stage("volatile", VOLATILE, demote=-0.5, **up),
+        Stage("crisis", CRISIS, demote=-0.5, **up),
+        Stage("master", MASTER, demote=-0.5, minimum_steps=20_000),
+    )
+
+
+def demo() -> tuple[Stage, ...]:
+    """The executors of the game's preset `demo` in a calm, a volatile and a switching market."""
+    return (
+        Stage("calm", {"regime": "calm"}, promote=0.5, minimum_steps=20_000),
+        Stage("volatile", {"regime": "volatile"}, promote=0.5, demote=-0.5, minimum_steps=20_000),
+        Stage("switching", {"regime": "switching"}, demote=-0.5, minimum_steps=20_000),
+    )
