@@ -24,6 +24,7 @@ COMMANDS = {
     "benchmark": ("experiments.benchmark", "speed of rules, collection and updates as ratios to plain references"),
     "reproduce": ("experiments.reproduction", "rerun published results and say PASS or FAIL: marl reproduce --list"),
     "generate": ("experiments.generating", "write a synthetic data file: marl generate allocation_log -o trace.csv"),
+    "export": ("experiments.exporting", "an auction market as a Parquet log: marl export env=auction env.preset=train -o log.parquet"),
     "bidders": ("experiments.bidders", "scripted advertisers, and runs beside them, in a market: marl bidders preset=train"),
     "allocators": ("experiments.allocators", "mechanisms of the cluster side by side on a trace: marl allocators trace=FILE"),
     "traders": ("experiments.traders", "strategies of every role of the market side by side: marl traders mechanism=book"),

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
-from experiments.extras import LAUNCHERS, missing
 from experiments.schema import EXAMPLES, WANTED, legal, limits_of
 from marl.errors import UserError
+from marl.extras import LAUNCHERS, missing
 
 CHOSEN = re.compile(r"Could not (?:find|load) '(?P<group>.+)/(?P<choice>[^/']*)'")
 VALUE = re.compile(r"Value '(?P<value>.*)' of type '\w+' could not be converted")

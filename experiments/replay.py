@@ -7,7 +7,9 @@ any other gets `experiments.pages.generic`: rewards, actions, observation column
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,9 @@ from experiments.stored import to_play
 from marl.errors import UserError
 
 if TYPE_CHECKING:
+    from marl.copies import Copies
     from marl.history import History
+    from marl.team import Part
 
 FORMATS = (".png", ".pdf", ".svg")
 MOST = 1_000_000
@@ -47,45 +51,63 @@ def replay(
         raise UserError(f"checkpoint = {checkpoint!r}: legal are {', '.join(CHECKPOINTS)}")
     if output is not None and Path(output).suffix not in FORMATS:
         raise UserError(f"output = {str(output)!r}: legal endings are {', '.join(FORMATS)}")
-    found = _of_run(Path(what), episode, checkpoint, baseline) if isinstance(what, str | Path) else _of_game(what, episode, baseline)
+    from marl.history import record
+
+    with stage(what, episode, checkpoint, baseline) as ready:
+        found = record(ready.copies, ready.plan, ready.policies, ready.title, _fields(ready.setup))
     if output is not None:
         draw(found, Path(output), _own(found.name) if not generic else None)
     return found
 
 
-def _of_run(path: Path, episode: int, checkpoint: str, baseline: str | None) -> History:
-    """An episode of a run's policies, or of a baseline in the run's present setting."""
-    from experiments.build import run_of
-    from marl.history import record
+@dataclass(frozen=True)
+class Stage:
+    """One copy of a game at the beginning of an episode, and who plays it: a run's policies, or everybody a baseline."""
 
-    folder = find(path)
-    setup = to_play(folder)
-    run = run_of(setup, folder)
-    step = run.load(f"{checkpoint}.pt")
-    run.close()  # the episode is played on a copy of its own
-    copies = run.make({}, 1)
+    setup: Setup
+    copies: Copies
+    plan: Mapping[str, Part]
+    policies: Mapping[str, Any]
+    title: str
+
+
+@contextmanager
+def stage(
+    what: str | Path | Sequence[str],
+    episode: int,
+    checkpoint: str = "best",
+    baseline: str | None = None,
+    given: Callable[[Any], Mapping[str, Any]] | None = None,
+) -> Iterator[Stage]:
+    """An episode of a run's folder or of a game's `key=value` choices, see `replay`; `given` finds parameters that
+    replace some of the present ones.
+
+    Raises UserError.
+    """
+    from experiments.build import copies_of, run_of
+
+    if isinstance(what, str | Path):
+        folder = find(Path(what))
+        setup = to_play(folder)
+        run = run_of(setup, folder)
+        step = run.load(f"{checkpoint}.pt")
+        run.close()  # the episode is played on a copy of its own
+        seed, who = run.final_seed, f"{setup.config['algorithm']['name']}, {checkpoint} checkpoint, step {step:,}"
+    else:
+        setup, run = compose(what), None
+        seed, who = setup.config["seed"], ""
+        if baseline is None:
+            game = setup.game.at(setup.params) if setup.game is not None else None
+            baseline = game.reference(setup.params) if game is not None and game.reference is not None else "random"
+    copies = (run.make if run is not None else copies_of(setup))(given(setup.params) if given is not None else {}, 1)
     try:
-        copies.reset(_episodes(run.final_seed), first=episode)
-        plan, policies = (run.plan, run.policies) if baseline is None else _everybody(copies, baseline, run.final_seed + episode)
-        who = f"{setup.config['algorithm']['name']}, {checkpoint} checkpoint, step {step:,}" if baseline is None else baseline
-        return record(copies, plan, policies, f"{copies.name}: {who}, episode {episode}", _fields(setup))
-    finally:
-        copies.close()
-
-
-def _of_game(choices: Sequence[str], episode: int, baseline: str | None) -> History:
-    """An episode in which everybody plays a baseline of a game, with the seed of the configuration."""
-    from experiments.build import copies_of
-    from marl.history import record
-
-    setup = compose(choices)
-    if baseline is None:
-        baseline = setup.game.reference(setup.params) if setup.game is not None and setup.game.reference is not None else "random"
-    copies = copies_of(setup)({}, 1)
-    try:
-        copies.reset(_episodes(setup.config["seed"]), first=episode)
-        plan, policies = _everybody(copies, baseline, setup.config["seed"] + episode)
-        return record(copies, plan, policies, f"{copies.name}: {baseline}, episode {episode}", _fields(setup))
+        copies.reset(_episodes(seed), first=episode)
+        if baseline is None:
+            assert run is not None
+            plan, policies = run.plan, run.policies
+        else:
+            plan, policies = _everybody(copies, baseline, seed + episode)
+        yield Stage(setup, copies, plan, policies, f"{copies.name}: {baseline or who}, episode {episode}")
     finally:
         copies.close()
 

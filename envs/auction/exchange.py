@@ -17,7 +17,7 @@ from envs.auction.creatives import click_rate, wear
 from envs.auction.journey import CONVERTED, INTENT, convert, drawn_stage, met_path, move, note, stage_factor
 from envs.auction.mechanisms import place, price_of
 from envs.auction.params import ALL_PAY, CELLS, CPA, CPC, CPM, MICRO, SHAPLEY
-from envs.auction.state import all_, arm_, cell_, mean_, own_, seg_, user_, whole_
+from envs.auction.state import SALE, all_, arm_, cell_, mean_, own_, sale_, seg_, user_, whole_
 from marl.compiled import apart, inlined
 from marl.rng import U, bits, draw, stream
 
@@ -234,10 +234,40 @@ def trade(p, s, b):
         sell(p, s, b, k, cell, shared, private, ties, user, fates)
 
 
+@apart
+def keep_bids(p, s, b, k, cell, shared, private):
+    """Keep everybody's estimate and bid, before anything is paid."""
+    for a in range(p.n_agents):
+        for i in range(len(SALE)):
+            s.sale[b, k, a, i] = 0.0
+        word = bits(private, k * p.n_agents + a)
+        relevance = shared * p.own_q[int(word >> HIGH)] * p.seen_q[int((word >> MIDDLE) & LOW)]
+        s.sale[b, k, a, sale_.estimate] = min(s.cell[b, cell, cell_.value, a] / p.worth[a] * relevance, 1.0)
+        bid = offer_of(p, s, b, cell, a, shared, word)
+        s.sale[b, k, a, sale_.bid] = bid
+        if p.format == ALL_PAY and bid >= p.least:
+            s.sale[b, k, a, sale_.paid] = int(bid)
+
+
+@apart
+def keep_least(p, s, b, k, cell, count):
+    """Keep what a position would have cost everybody: as many better scores of others as there are positions must be beaten."""
+    for a in range(p.n_agents):
+        last = s.scores[b, p.slots - 1] if count >= p.slots else 0.0
+        for j in range(min(count, p.slots)):
+            if s.ranked[b, j] == a:
+                last = s.scores[b, p.slots] if count > p.slots else 0.0
+        s.sale[b, k, a, sale_.least] = max(last / s.cell[b, cell, cell_.weight, a], p.least)
+
+
 @inlined
 def sell(p, s, b, k, cell, shared, private, ties, user, fates):
     """Auction k: rank, price, deliver."""
+    if p.recorded > 0:
+        keep_bids(p, s, b, k, cell, shared, private)
     count = rank_offers(p, s, b, k, cell, shared, private, ties, p.format == ALL_PAY)
+    if p.recorded > 0:
+        keep_least(p, s, b, k, cell, count)
     s.all[b, all_.tick_sold] += min(count, p.slots)
     s.all[b, all_.sold] += min(count, p.slots)
     if count > 0:
@@ -249,7 +279,13 @@ def sell(p, s, b, k, cell, shared, private, ties, user, fates):
         price = price_of(p.format, j, bid, weight, count, s.scores[b], p.exposures, p.least, p.soft_money)
         s.whole[b, whole_.prices] += price / MICRO
         relevance = shared * p.own_q[int(bits(private, k * p.n_agents + a) >> HIGH)]
+        left, shown, drawn = s.own[b, a, own_.left], s.own[b, a, own_.shown], s.own[b, a, own_.drawn]
         deliver(p, s, b, k, j, a, cell, price, relevance, user, fates)
+        if p.recorded > 0:
+            s.sale[b, k, a, sale_.position] = j + 1
+            s.sale[b, k, a, sale_.exposed] = s.own[b, a, own_.shown] - shown
+            s.sale[b, k, a, sale_.converted] = s.own[b, a, own_.drawn] - drawn
+            s.sale[b, k, a, sale_.paid] += left - s.own[b, a, own_.left]
 
 
 __all__ = ["AUDIT", "CELLS", "CPA", "CPC", "CPM", "trade"]

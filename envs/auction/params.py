@@ -126,11 +126,14 @@ class AuctionParams(PlainParams):
     roas_target: float = param(0.0, 0.0, 100.0, "value over spend", "0: none")
     budget_spread: float = param(0.0, 0.0, 0.95, "share", "budgets lie evenly in 1 -+ this times their mean")
     day_cap: float = param(0.0, 0.0, 1e6, "$ per day", "hard limit of a day's spend; 0: none")
+    record: bool = param(False, 0, 1, "", "every bid of the last tick stays in the state, for marl export")
 
     def validate(self) -> None:
         super().validate()
         name = type(self).__name__
         if self.mode != "advertising":
+            if self.record:
+                raise UserError(f"{name}.record = True in mode {self.mode}: legal in mode advertising")
             return
         if self.click_low > self.click_high:
             raise UserError(f"{name}.click_low = {self.click_low} clicks per exposure: legal is up to click_high = {self.click_high}")
@@ -209,6 +212,11 @@ class AuctionParams(PlainParams):
     def strategies(self) -> int:
         """Strategy cells: creative type x audience x pricing where the action names them, else one."""
         return STRATEGIES if self.wide else 1
+
+    @derived
+    def recorded(self) -> int:
+        """Auctions of the busiest tick where every bid is kept, else 0."""
+        return int(self.schedule().max()) if self.record else 0
 
     @derived
     def sets(self) -> int:

@@ -52,7 +52,13 @@ ALL = ("revenue", "clock", "sold", "tick_sold", "audited")
 USER = ("segment", "mobile", "touches", "sales")
 """Of an individual: segment, whether the main device is mobile (1), touches so far, conversions so far."""
 
-own_, mean_, cell_, arm_, seg_, whole_, all_, user_ = (index(dict.fromkeys(t)) for t in (OWN, MEAN, CELL, ARM, SEG, WHOLE, ALL, USER))
+SALE = ("estimate", "bid", "position", "exposed", "converted", "paid", "least")
+"""Of an advertiser in an auction: estimated chance of a conversion by an exposure, bid per exposure, position won (from 1; 0: none),
+exposures (0 or 1) and conversions drawn, payment, and the least bid that wins a position. Money in micro-dollars."""
+
+own_, mean_, cell_, arm_, seg_, whole_, all_, user_, sale_ = (
+    index(dict.fromkeys(t)) for t in (OWN, MEAN, CELL, ARM, SEG, WHOLE, ALL, USER, SALE)
+)
 FULL = 32_767
 """Conversions that a tick's cell of the ring holds; more are seen a tick later."""
 PICKS = 2
@@ -85,4 +91,5 @@ class MarketState(NamedTuple):
     scores: F8 = array("ranks")  # [B, slots + 1] scratch of an auction
     ranked: I8 = array("ranks")
     touch: F8 = array(3, TOUCHES + 1)  # scratch of a path: age (ticks), channel, weight of its tracked touches
+    sale: F8 = array("recorded", "n_agents", len(SALE))  # of the last tick's auctions, where asked for
     value: F8 = array("subsets")  # scratch: worth of a set of channels

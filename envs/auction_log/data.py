@@ -3,11 +3,15 @@
 click (0 or 1), price (highest competing bid, a whole number of the log's money unit; iPinYou: CNY fen per mille), pctr
 (a model's click probability) and, if wanted, exchange (ignored). With a header the columns are found by these names
 and others are ignored; without one they stand in this order. One line is one auction, in order of arrival.
+
+Or a Parquet file in AuctionNet's columns (`marl export` writes one): of one advertiser, by day, tick and auction, `leastWinningCost` is the
+price in millionths, rounded up, `pValue` the chance and `conversionAction` the click.
 """
 
 from __future__ import annotations
 
 import gzip
+import importlib
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -17,12 +21,18 @@ import numpy as np
 
 from envs.auction.data import lines
 from marl.errors import UserError
+from marl.extras import need
 from marl.game import F8, I8
 
 COLUMNS = ("click", "price", "pctr")
 OPTIONAL = "exchange"
 DEAREST = 1e9
 """Highest price of a log in money units, so that sums of whole numbers stay exact."""
+
+PARQUET = ".parquet"
+BROUGHT = ("deliveryPeriodIndex", "advertiserNumber", "timeStepIndex", "pvIndex", "pValue", "conversionAction", "leastWinningCost")
+"""Columns of AuctionNet that are read."""
+MILLION, ROUNDING = 1e6, 1e-6
 
 SYNTHETIC = "synthetic"
 SYNTHETIC_ROWS = 20_000
@@ -40,15 +50,15 @@ class Log(NamedTuple):
     pctr: F8  # [N] as the file has it
 
 
-def read_log(path: str) -> Log:
-    """The log in a file, or the built-in synthetic one where the path is `synthetic` or `synthetic/NUMBER`.
+def read_log(path: str, advertiser: int = 0) -> Log:
+    """The log in a file (a Parquet file's rows of one advertiser), or the built-in one where the path is `synthetic` or `synthetic/NUMBER`.
 
     Raises UserError that names file, line and column for missing columns, broken lines and wrong or illegal values.
     """
     if path.split("/")[0] == SYNTHETIC:
         return synthetic_log(path)
     mark = Path(path).stat().st_mtime_ns if Path(path).is_file() else 0
-    return _read(path, mark)
+    return _read_parquet(path, advertiser, mark) if path.endswith(PARQUET) else _read(path, mark)
 
 
 class Law(NamedTuple):
@@ -113,6 +123,40 @@ def _read(path: str, mark: int) -> Log:
     log = Log(numbers["click"].astype(np.int64), numbers["price"].astype(np.int64), numbers["pctr"])
     for values in log:
         values.flags.writeable = False
+    return log
+
+
+@lru_cache(maxsize=8)
+def _read_parquet(path: str, advertiser: int, mark: int) -> Log:
+    arrow = need("pyarrow")
+    parquet = importlib.import_module("pyarrow.parquet")
+    try:
+        file = parquet.ParquetFile(path)
+        missing = [name for name in BROUGHT if name not in file.schema_arrow.names]
+        if missing:
+            raise UserError(f"{path}: column {missing[0]!r} is missing, {', '.join(BROUGHT)} are expected")
+        table = parquet.read_table(path, columns=list(BROUGHT), filters=[("advertiserNumber", "=", advertiser)])
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}, a Parquet file is expected") from error
+    except arrow.ArrowException as error:
+        raise UserError(f"{path}: a Parquet file in AuctionNet's columns is expected: {str(error).splitlines()[0]}") from error
+    if not table.num_rows:
+        raise UserError(f"{path}: no rows with advertiserNumber = {advertiser}")
+    found = {name: np.asarray(table[name].to_numpy(), np.float64) for name in BROUGHT}
+    order = np.lexsort((found["pvIndex"], found["timeStepIndex"], found["deliveryPeriodIndex"]))
+    click, price, pctr = (found[name][order] for name in ("conversionAction", "leastWinningCost", "pValue"))
+    price = np.ceil(price * MILLION - ROUNDING)
+    legal = {
+        "conversionAction": (click, np.isin(click, (0, 1)), "0 or 1"),
+        "leastWinningCost": (price, (price >= 0) & (price <= DEAREST), f"money in [0, {DEAREST / MILLION:g}]"),
+        "pValue": (pctr, (pctr >= 0) & (pctr <= 1), "a probability in [0, 1]"),
+    }
+    for name, (values, ok, expected) in legal.items():
+        if not ok.all():
+            raise UserError(f"{path}, column {name!r}: {values[int(np.argmin(ok))]!r}, {expected} is expected")
+    log = Log(click.astype(np.int64), price.astype(np.int64), pctr)
+    for kept in log:
+        kept.flags.writeable = False
     return log
 
 

@@ -27,6 +27,7 @@ class AuctionLogParams(Params):
     test: str = text(SYNTHETIC + "/2", "path of the held-out log, never read by training or tuning")
     split: str = choice("train", SPLITS, "the log that is replayed")
     budget: float = param(0.5, 1e-6, 1.0, "share of the log's total cost", "of each bidder")
+    advertiser: int = param(0, 0, 10**6, "", "advertiserNumber of a Parquet log whose rows are replayed")
     vary: bool = param(True, 0, 1, "", "training episodes start at a random line, wrap round, and draw the budget's share")
     budget_low: float = param(1 / 32, 1e-6, 1.0, "share of the log's total cost", "drawn shares are log-uniform from here up to budget")
 
@@ -54,7 +55,7 @@ class AuctionLogParams(Params):
 
     def log(self, split: str) -> Log:
         """The log of a split."""
-        return read_log(getattr(self, split))
+        return read_log(getattr(self, split), self.advertiser)
 
     @derived
     def varies(self) -> int:

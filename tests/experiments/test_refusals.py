@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import extras
+from marl import extras
 from marl.errors import UserError
 from tests.experiments.conftest import TINY, Marl
 

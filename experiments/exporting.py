@@ -1,0 +1,117 @@
+"""`marl export`: episodes of the auction's mode advertising as a Parquet file in AuctionNet's columns, by impression or by tick."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.cli import load_modules, parser
+from experiments.evaluation import CHECKPOINTS
+from experiments.replay import MOST, stage
+from marl.errors import UserError
+from marl.extras import need
+
+LEVELS = ("impressions", "ticks")
+ENDING = ".parquet"
+MANY = 10_000
+"""Most episodes of a file."""
+
+
+class Sink:
+    """A Parquet file that grows by tables of the same columns; a file that was not finished is taken away."""
+
+    def __init__(self, path: Path) -> None:
+        self._arrow, self._parquet = need("pyarrow"), importlib.import_module("pyarrow.parquet")
+        self._path, self._draft = path, path.with_name(path.name + ".tmp")
+        self._writer: Any = None
+        self.rows = 0
+
+    def take(self, columns: dict[str, Any]) -> None:
+        """Append rows, column by column."""
+        table = self._arrow.table(columns)
+        if self._writer is None:
+            self._writer = self._parquet.ParquetWriter(self._draft, table.schema, compression="zstd")
+        self._writer.write_table(table)
+        self.rows += table.num_rows
+
+    def __enter__(self) -> Sink:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        if kind is None and self._writer is not None:
+            self._draft.replace(self._path)
+        else:
+            self._draft.unlink(missing_ok=True)
+
+
+def export(
+    what: str | Path | Sequence[str],
+    output: Path,
+    *,
+    level: str = LEVELS[0],
+    episode: int = 0,
+    episodes: int = 1,
+    checkpoint: str = "best",
+    baseline: str | None = None,
+) -> int:
+    """Play episodes as `experiments.replay` does and write their rows into `output`; returns how many. Raises UserError."""
+    from envs.auction.export import Export
+    from marl.evaluate import play
+
+    check(output, level, episode, episodes, checkpoint)
+    with Sink(output) as sink:
+        for number in range(episode, episode + episodes):
+            with stage(what, number, checkpoint, baseline, prepared) as ready:
+                play(ready.copies, ready.plan, ready.policies, watch=Export(level, number, sink.take))
+    return sink.rows
+
+
+def prepared(params: Any) -> dict[str, Any]:
+    """What makes the game keep every bid. Raises UserError for another game."""
+    from envs.auction.params import AuctionParams
+
+    if not isinstance(params, AuctionParams) or params.mode != "advertising":
+        raise UserError("marl export: env = auction in mode advertising is expected, say env=auction env.preset=train")
+    return {"record": True}
+
+
+def check(output: Path, level: str, episode: int, episodes: int, checkpoint: str) -> None:
+    """Raises UserError for what is not legal."""
+    if output.suffix != ENDING:
+        raise UserError(f"output = {str(output)!r}: the legal ending is {ENDING}")
+    if level not in LEVELS:
+        raise UserError(f"level = {level!r}: legal are {', '.join(LEVELS)}")
+    if not 0 <= episode <= MOST:
+        raise UserError(f"episode = {episode}: legal are whole numbers in [0, {MOST}]")
+    if not 1 <= episodes <= MANY:
+        raise UserError(f"episodes = {episodes}: legal are whole numbers in [1, {MANY}]")
+    if checkpoint not in CHECKPOINTS:
+        raise UserError(f"checkpoint = {checkpoint!r}: legal are {', '.join(CHECKPOINTS)}")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command; returns its exit code."""
+    options = parser("export")
+    options.add_argument("what", nargs="+", metavar="RUN | key=value", help="a run's folder, or a game: env=auction env.preset=train ...")
+    options.add_argument("--level", default=LEVELS[0], help=f"rows: {' or '.join(LEVELS)} ({LEVELS[0]})")
+    options.add_argument("--episode", type=int, default=0, help="the first of the evaluation's episodes (0)")
+    options.add_argument("--episodes", type=int, default=1, help="how many (1); each is a deliveryPeriodIndex")
+    options.add_argument("--checkpoint", default="best", help="best or last (best)")
+    options.add_argument("--baseline", metavar="NAME", help="everybody plays this; without a run by default the game's reference")
+    options.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=f"where it goes: *{ENDING}")
+    given = options.parse_intermixed_args(list(arguments))
+    load_modules(given.module)
+    if len(given.what) > 1 and any("=" not in word for word in given.what):
+        raise UserError(f"marl export {' '.join(given.what)}: one run's folder, or key=value choices of a game are expected")
+    what = given.what if "=" in given.what[0] and not Path(given.what[0]).is_dir() else given.what[0]
+    rows = export(
+        what, given.output, level=given.level, episode=given.episode, episodes=given.episodes, checkpoint=given.checkpoint,
+        baseline=given.baseline,
+    )  # fmt: skip
+    print(f"{rows:,} rows of {given.level}\n{given.output}")
+    return 0
