@@ -148,8 +148,7 @@ def main(arguments: Sequence[str]) -> int:
     if given.output is not None:
         given.output.parent.mkdir(parents=True, exist_ok=True)
         said = " ".join(given.overrides) or "the defaults"
-        body = "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in [head, ["---"] * len(head), *rows])
-        given.output.write_text(f"{PAGE}\nSetting: {said}; {given.episodes} episodes.\n\n{body}\n")
+        given.output.write_text(f"{PAGE}\nSetting: {said}; {given.episodes} episodes.\n\n{tables.markdown(head, rows)}\n")
     return 0
 
 
