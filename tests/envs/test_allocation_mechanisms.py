@@ -62,7 +62,6 @@ def test_dominant_resources_of_the_paper() -> None:
     assert tasks == pytest.approx([3, 2])
 
 
-@settings(deadline=None)
 @given(single, st.floats(0.1, 12.0), st.integers(0, 6), amounts)
 def test_max_min_keeps_its_promises(demand: Array, capacity: float, who: int, lie: float) -> None:
     x, n, who = fair(demand, capacity), len(demand), who % len(demand)
@@ -75,7 +74,6 @@ def test_max_min_keeps_its_promises(demand: Array, capacity: float, who: int, li
     assert min(demand[who], fair(reported, capacity)[who]) <= x[who] + NEAR  # strategy-proof
 
 
-@settings(deadline=None)
 @given(single, st.data())
 def test_weighted_max_min_has_one_level(demand: Array, data: st.DataObject) -> None:
     weight = np.array(data.draw(st.lists(st.sampled_from([0.5, 1.0, 3.0]), min_size=len(demand), max_size=len(demand))))
@@ -87,7 +85,6 @@ def test_weighted_max_min_has_one_level(demand: Array, data: st.DataObject) -> N
         assert np.ptp(level) < 1e-9 and (x <= level.max() * weight + NEAR).all()
 
 
-@settings(deadline=None)
 @given(
     tasks_of(),
     st.integers(0, 4),
@@ -113,7 +110,7 @@ def test_dominant_resource_fairness_keeps_its_promises(found: tuple[Array, Array
         assert able(gained, demand[who], limit[who]) <= tasks[who] * (1 + 1e-9) + 1e-9  # strategy-proof
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(tasks_of())
 def test_dominant_shares_are_equal_where_all_need_everything(found: tuple[Array, Array, Array]) -> None:
     demand, _, capacity = found
@@ -121,7 +118,6 @@ def test_dominant_shares_are_equal_where_all_need_everything(found: tuple[Array,
     assert dominant(demand, np.full(len(demand), np.inf), capacity) == pytest.approx(theory.drf_shares(demand, capacity))
 
 
-@settings(deadline=None)
 @given(single, st.floats(0.1, 12.0), st.integers(0, 6), amounts)
 def test_equal_split_is_strategy_proof_and_wastes(demand: Array, capacity: float, who: int, lie: float) -> None:
     x, who = split(mechanisms.equal_split, demand, capacity), who % len(demand)
@@ -132,7 +128,6 @@ def test_equal_split_is_strategy_proof_and_wastes(demand: Array, capacity: float
     assert split(mechanisms.equal_split, np.array([1.0, 9.0]), 6.0).sum() == 4.0
 
 
-@settings(deadline=None)
 @given(single, st.floats(0.1, 12.0))
 def test_proportional_is_efficient_and_rewards_a_lie(demand: Array, capacity: float) -> None:
     x = split(mechanisms.proportional, demand, capacity)
@@ -141,7 +136,6 @@ def test_proportional_is_efficient_and_rewards_a_lie(demand: Array, capacity: fl
     assert (honest, lied) == (3.0, 4.0)
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from([0.0, 0.2, 1.0, 3.0]), min_size=1, max_size=6).map(np.array))
 def test_shares_of_bids(bid: Array) -> None:
     out = np.zeros(len(bid))

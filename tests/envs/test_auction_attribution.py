@@ -50,7 +50,7 @@ def test_credit_of_the_page() -> None:
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_what_always_holds_of_credit(seed: int) -> None:
     """Weights are at least 0 and sum to 1; Shapley: definition, efficiency, null player, symmetry, additivity."""
     g = np.random.default_rng(seed)

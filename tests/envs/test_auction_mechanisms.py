@@ -83,27 +83,27 @@ def properties(case: dict[str, Any]) -> None:
 
 
 @given(auctions())
-@settings(max_examples=1_500, deadline=None)
+@settings(max_examples=1_500)
 def test_mechanisms_equal_their_oracle(case: dict[str, Any]) -> None:
     compare(case)
 
 
 @given(auctions())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_what_always_holds(case: dict[str, Any]) -> None:
     properties(case)
 
 
 @pytest.mark.slow
 @given(auctions())
-@settings(max_examples=100_000, deadline=None)
+@settings(max_examples=100_000)
 def test_mechanisms_equal_their_oracle_over_100_000_auctions(case: dict[str, Any]) -> None:
     compare(case)
 
 
 @pytest.mark.slow
 @given(auctions())
-@settings(max_examples=100_000, deadline=None)
+@settings(max_examples=100_000)
 def test_what_always_holds_over_100_000_auctions(case: dict[str, Any]) -> None:
     properties(case)
 
