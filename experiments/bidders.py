@@ -72,11 +72,8 @@ def learned(path: str, settings: Mapping[str, Any], episodes: int, seed: int) ->
     game = envs.make("auction", episodes, **settings)
     game.reset(seed)
     found = play(game, run.plan, run.policies)
-    return (
-        str(setup.config["algorithm"]["name"]),
-        found.returns[:, found.learners].mean(1),
-        _means(found.metrics[:, found.learners].mean(1), found.metric_names),
-    )
+    name = str(setup.config["algorithm"]["name"])
+    return name, found.returns[:, found.learners].mean(1), _means(found.metrics[:, found.learners].mean(1), found.metric_names)
 
 
 @dataclass(frozen=True)
@@ -88,9 +85,9 @@ class Line:
     means: Mapping[str, float]
 
     def cells(self, low: float, gap: float) -> list[str]:
-        """Label, return and score with their 95 % intervals, metrics; `low` is the return that scores 0, `low` + `gap` that which scores 1."""
+        """Label, return and score with their 95 % intervals, metrics; scores are 0 at `low`, 1 at `low` + `gap`."""
         return [
-            self.label, spread(np.asarray(self.returns)), spread((np.asarray(self.returns) - low) / gap),
+            self.label, spread(np.asarray(self.returns)), spread(np.round((np.asarray(self.returns) - low) / gap, 9)),
             *(f"{self.means[m]:.3g}" for m in SHOWN),
         ]  # fmt: skip
 
@@ -102,7 +99,7 @@ def spread(values: Any) -> str:
     if len(values) == 1:
         return tables.number(float(values[0]))
     found = stats.student_interval(values)
-    return tables.interval({"mean": found.point, "low": found.low, "high": found.high})
+    return tables.interval({"mean": round(found.point, 9), "low": found.low, "high": found.high})
 
 
 def rows_of(settings: Mapping[str, Any], rivals: str, runs: Sequence[str], episodes: int, seed: int) -> tuple[str, list[list[str]]]:
