@@ -34,7 +34,10 @@ SMALL = ["env=auction", "algorithm=ippo", "n_envs=8", "algorithm.rollout=16", "t
 
 
 def references(name: str) -> Any:
-    """A module of tests.speed. Raises UserError outside a checkout."""
+    """A module of tests.speed, from the checkout that is the working folder. Raises UserError outside one."""
+    here = str(Path.cwd())
+    if here not in sys.path and Path("tests/speed").is_dir():  # a console script's path has its own folder instead
+        sys.path.insert(0, here)
     try:
         return importlib.import_module(f"tests.speed.{name}")
     except ModuleNotFoundError as error:
