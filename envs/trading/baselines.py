@@ -99,7 +99,7 @@ def tick_sd(p: TradingParams, see: Sight) -> F8:
     return np.maximum(0.1, see.market("realised_vol") * p.base_sd * p.price / p.tick)
 
 
-def avellaneda_stoikov(p: TradingParams, see: Sight, generator: np.random.Generator, gamma: float = 0.3, size: float = 1.0) -> F8:
+def avellaneda_stoikov(p: TradingParams, see: Sight, generator: np.random.Generator, gamma: float = 1.0, size: float = 1.0) -> F8:
     """Quotes around the reservation price of the holding, over the ticks to come but 50 at most; aversion `gamma` a tick and lot."""
     variance = tick_sd(p, see) ** 2 * np.minimum(see.left, 50.0)
     decay = max(p.decay, 0.05)
@@ -107,7 +107,7 @@ def avellaneda_stoikov(p: TradingParams, see: Sight, generator: np.random.Genera
     return quotes(p, see, np.minimum(half, FARTHEST / 2), see.own("inventory") * p.limit * gamma * variance, size)
 
 
-def cartea_jaimungal(p: TradingParams, see: Sight, generator: np.random.Generator, phi: float = 0.1, size: float = 0.2) -> F8:
+def cartea_jaimungal(p: TradingParams, see: Sight, generator: np.random.Generator, phi: float = 0.1, size: float = 0.1) -> F8:
     """Optimal depths with a running penalty phi (ticks a squared clip and tick) in the limit of a long time: 1/k + (2 q +- 1) sqrt(phi ...)
 
     From h(q) ~ -q^2 sqrt(phi/(k eta)) with eta = rate/e: depths 1/k + (1 -+ 2 q) sqrt(phi/(k eta)) (Cartea, Jaimungal and Penalva 2015,
@@ -119,7 +119,7 @@ def cartea_jaimungal(p: TradingParams, see: Sight, generator: np.random.Generato
     return quotes(p, see, np.minimum(1 / decay + curve, FARTHEST / 2), 2 * q * curve, size)
 
 
-def momentum(p: TradingParams, see: Sight, generator: np.random.Generator, threshold: float = 1.0, share: float = 0.1) -> F8:
+def momentum(p: TradingParams, see: Sight, generator: np.random.Generator, threshold: float = 2.0, share: float = 0.1) -> F8:
     """Holds `share` of the limit in the direction of the last twenty ticks' return once that is beyond `threshold`, until it turns."""
     return followed(p, see, see.market("return_20"), threshold, share)
 
@@ -220,13 +220,13 @@ STRATEGIES: dict[str, dict[str, Any]] = {
 
 
 SEARCHED: dict[str, dict[str, tuple[float, ...]]] = {
-    "avellaneda_stoikov": {"gamma": (0.002, 0.01, 0.03, 0.1, 0.3), "size": (0.1, 0.2, 0.4, 1.0)},
+    "avellaneda_stoikov": {"gamma": (0.01, 0.1, 0.3, 1.0, 3.0), "size": (0.1, 0.2, 0.4, 1.0)},
     "cartea_jaimungal": {"phi": (0.001, 0.01, 0.1, 1.0, 10.0), "size": (0.1, 0.2, 0.4, 1.0)},
-    "almgren_chriss": {"urgency": (0.5, 1.0, 2.0, 4.0, 8.0)},
+    "almgren_chriss": {"urgency": (0.25, 0.5, 1.0, 2.0, 4.0)},
     "pov": {"share": (0.05, 0.1, 0.2, 0.3, 0.5)},
     "momentum": {"threshold": (1.0, 2.0, 3.0, 4.0, 5.0), "share": (0.02, 0.1, 0.4, 0.8)},
     "mean_reversion": {"threshold": (1.0, 2.0, 3.0, 4.0, 5.0), "share": (0.02, 0.1, 0.4, 0.8)},
-    "informed_beta": {"beta": (0.02, 0.05, 0.1, 0.2, 0.5), "threshold": (0.0, 1.0, 2.0, 3.0, 4.0)},
+    "informed_beta": {"beta": (0.1, 0.2, 0.5, 1.0, 2.0), "threshold": (0.0, 1.0, 2.0, 3.0, 4.0)},
 }
 """Strategy -> setting -> values that `marl traders --search` tries."""
 
