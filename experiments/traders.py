@@ -31,8 +31,8 @@ naive strategy. Learners were trained together, not among the house.
 """
 SEARCH = """## The search
 
-Settings of the strategies, one trader among the house, on the same episodes: mean return and twice its standard error. The defaults are the
-best, or as good as the best within that error.
+Settings of the strategies, one trader among the house, on the first quarter of those episodes: mean return and twice its standard error.
+The defaults are the best, or as good as the best within that error.
 """
 
 
@@ -155,7 +155,7 @@ def main(arguments: Sequence[str]) -> int:
     floor = Floor(parameters(given.overrides), given.episodes, given.seed)
     rows = strategies(floor, given.run)
     print(tables.table(HEAD, rows))
-    tried = searched(floor) if given.search else []
+    tried = searched(Floor(floor.settings, max(2, given.episodes // 4), given.seed)) if given.search else []
     if tried:
         print(f"\n{tables.table(TRIED, tried)}")
     if given.output is not None:
