@@ -15,7 +15,7 @@ import numpy as np
 
 import envs
 from experiments import tables
-from experiments.cli import load_modules, parser
+from experiments.cli import given_parameters, load_modules, parser
 from marl.errors import UserError
 
 if TYPE_CHECKING:
@@ -78,18 +78,10 @@ def learned(path: str, settings: Mapping[str, Any], episodes: int, seed: int) ->
 
     Raises UserError for a run of another game.
     """
-    from experiments.build import run_of
-    from experiments.run_folder import find
-    from experiments.stored import to_play
+    from experiments.stored import loaded
     from marl.evaluate import play
 
-    folder = find(Path(path))
-    setup = to_play(folder)
-    if setup.game is None or setup.game.name not in ("cluster", "allocation_log"):
-        raise UserError(f"--run {path}: env = {setup.config['env']['name']!r}, legal are cluster and allocation_log")
-    run = run_of(setup, folder)
-    run.load("best.pt")
-    run.close()
+    setup, run, _ = loaded(path, games=("cluster", "allocation_log"))
     mechanism = setup.config["env"]["mechanism"]
     game = envs.make("allocation_log", episodes, **{**settings, "mechanism": mechanism})
     game.reset(seed)
@@ -162,13 +154,6 @@ def said(overrides: Sequence[str]) -> str:
 
 def parameters(overrides: Sequence[str]) -> dict[str, Any]:
     """Parameters of `allocation_log` from `key=value` texts, on the held-out part unless another is asked for. Raises UserError."""
-    import yaml
-
-    settings: dict[str, Any] = {"split": "test"}
-    for line in overrides:
-        key, equals, value = line.removeprefix("env.").partition("=")
-        if not equals:
-            raise UserError(f"marl allocators {line}: key=value is expected")
-        settings[key] = yaml.safe_load(value)
+    settings = given_parameters("allocators", overrides, split="test")
     envs.game("allocation_log").make_params(**settings)
     return settings

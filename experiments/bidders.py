@@ -15,7 +15,7 @@ import numpy as np
 
 import envs
 from experiments import tables
-from experiments.cli import parser
+from experiments.cli import given_parameters, parser
 from marl.errors import UserError
 
 SHOWN = ("surplus", "roas", "budget_use", "pacing_rmse", "win_rate", "conversions")
@@ -28,28 +28,17 @@ bidder, and over seeds of a learner.
 """
 
 
-def policy(game: Any, name: str, rows: Any, generator: np.random.Generator) -> Any:
-    """Actions [N, U] of a baseline, or drawn ones."""
-    if name != RANDOM:
-        return game.game.baselines[name](game.params, rows, generator)
-    low, high = game._low[0], game._high[0]
-    return low + (high - low) * generator.random((len(rows), len(low)))
-
-
 def focal(settings: Mapping[str, Any], name: str, rivals: str, episodes: int, seed: int) -> tuple[Any, dict[str, float]]:
-    """(return [episodes], means of the table's metrics) of advertiser 0."""
+    """(return [episodes], means of the table's metrics) of advertiser 0, who plays one baseline among those who play another."""
+    from marl.evaluate import play
+    from marl.team import parts, scripted
+
     game = envs.make("auction", episodes, **settings)
-    generator = np.random.default_rng(seed)
     game.reset(seed)
-    total = np.zeros(episodes)
-    for _ in range(game.params.horizon):  # type: ignore[attr-defined]
-        rows = np.ascontiguousarray(game.obs[:, 1:]).reshape(-1, game.obs.shape[2])
-        if len(rows):
-            game.action[:, 1:] = policy(game, rivals, rows, generator).reshape(episodes, -1, game.action.shape[2])
-        game.action[:, 0] = policy(game, name, np.ascontiguousarray(game.obs[:, 0]), generator)
-        game.tick()
-        total += game.reward[:, 0]
-    return total, _means(game.metrics[:, 0], game.metric_names)
+    plan = parts(game, "group", learners=1)
+    seats = {part: scripted(game, own, name if own.learns else rivals, seed) for part, own in plan.items()}
+    found = play(game, plan, seats)
+    return found.returns[:, 0], _means(found.metrics[:, 0], found.metric_names)
 
 
 def _means(metrics: Any, names: Sequence[str]) -> dict[str, float]:
@@ -58,17 +47,10 @@ def _means(metrics: Any, names: Sequence[str]) -> dict[str, float]:
 
 def learned(path: str, settings: Mapping[str, Any], episodes: int, seed: int) -> tuple[str, Any, dict[str, float]]:
     """(algorithm, return [episodes], means) of a run's learners in the same episodes. Raises UserError for a run of another game."""
-    from experiments.build import run_of
-    from experiments.run_folder import RunFolder
-    from experiments.stored import stored
+    from experiments.stored import loaded
     from marl.evaluate import play
 
-    folder = RunFolder(Path(path))
-    setup = stored(folder)
-    if setup.game is None or setup.game.name != "auction":
-        raise UserError(f"--run {path}: env = {setup.config['env']['name']!r}, legal is auction")
-    run = run_of(setup, folder)
-    run.load("best.pt")
+    setup, run, _ = loaded(path, games=("auction",))
     game = envs.make("auction", episodes, **settings)
     game.reset(seed)
     found = play(game, run.plan, run.policies)
@@ -87,7 +69,7 @@ class Line:
     def cells(self, low: float, gap: float) -> list[str]:
         """Label, return and score with their 95 % intervals, metrics; scores are 0 at `low`, 1 at `low` + `gap`."""
         return [
-            self.label, spread(np.asarray(self.returns)), spread(np.round((np.asarray(self.returns) - low) / gap, 9)),
+            self.label, spread(np.asarray(self.returns)), spread((np.asarray(self.returns) - low) / gap),
             *(f"{self.means[m]:.3g}" for m in SHOWN),
         ]  # fmt: skip
 
@@ -99,13 +81,13 @@ def spread(values: Any) -> str:
     if len(values) == 1:
         return tables.number(float(values[0]))
     found = stats.student_interval(values)
-    return tables.interval({"mean": round(found.point, 9), "low": found.low, "high": found.high})
+    return tables.interval({"mean": round(found.point, 9) + 0.0, "low": found.low, "high": found.high})
 
 
 def rows_of(settings: Mapping[str, Any], rivals: str, runs: Sequence[str], episodes: int, seed: int) -> tuple[str, list[list[str]]]:
     """(the reference's name, a row for each baseline and each algorithm of the runs)."""
     game = envs.game("auction")
-    params = game.make_params(settings.get("preset"), **{k: v for k, v in settings.items() if k != "preset"})
+    params = game.make_params(**settings)
     variant = game.at(params)
     reference = variant.reference(params) if variant.reference is not None else RANDOM
     lines = [Line(name, *focal(settings, name, rivals, episodes, seed)) for name in (RANDOM, *variant.baselines)]
@@ -149,15 +131,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def parameters(overrides: Sequence[str]) -> dict[str, Any]:
     """Parameters of mode advertising from `key=value` texts, of preset train unless another is named. Raises UserError."""
-    import yaml
-
-    settings: dict[str, Any] = {"preset": "train"}
-    for line in overrides:
-        key, equals, value = line.removeprefix("env.").partition("=")
-        if not equals:
-            raise UserError(f"marl bidders {line}: key=value is expected")
-        settings[key] = yaml.safe_load(value)
-    params = envs.game("auction").make_params(settings["preset"], **{k: v for k, v in settings.items() if k != "preset"})
+    settings = given_parameters("bidders", overrides, preset="train")
+    params = envs.game("auction").make_params(**settings)
     if params.mode != "advertising":  # type: ignore[attr-defined]
         raise UserError(f"marl bidders: preset {settings['preset']!r} is not of mode advertising")
     return settings

@@ -8,7 +8,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from marl.errors import UserError
 
@@ -52,6 +52,19 @@ def parser(name: str) -> Parser:
     made = Parser(prog=f"marl {name}", description=COMMANDS[name][1], allow_abbrev=False)
     made.add_argument("--module", action="append", default=[], metavar="NAME", help="import a module that registers games or algorithms")
     return made
+
+
+def given_parameters(name: str, overrides: Sequence[str], **defaults: Any) -> dict[str, Any]:
+    """A game's parameters from a subcommand's `key=value` words (`env.key=value` as well), over defaults. Raises UserError."""
+    import yaml
+
+    found = dict(defaults)
+    for line in overrides:
+        key, equals, value = line.removeprefix("env.").partition("=")
+        if not equals:
+            raise UserError(f"marl {name} {line}: key=value is expected")
+        found[key] = yaml.safe_load(value)
+    return found
 
 
 def load_modules(names: Sequence[str]) -> None:

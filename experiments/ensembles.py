@@ -13,8 +13,8 @@ import numpy as np
 from experiments import tables
 from experiments.compose import Setup
 from experiments.evaluation import CHECKPOINTS, check_asked
-from experiments.run_folder import find, write
-from experiments.stored import to_play
+from experiments.run_folder import write
+from experiments.stored import loaded
 from marl.errors import UserError
 
 if TYPE_CHECKING:
@@ -192,16 +192,10 @@ def ensemble(
 
 
 def _member(path: Path, checkpoint: str) -> Member:
-    from experiments.build import run_of
-
-    folder = find(path)
     try:
-        setup = to_play(folder)
-        run = run_of(setup, folder)
-        step = run.load(f"{checkpoint}.pt")
+        setup, run, step = loaded(path, checkpoint)
     except UserError as error:
         raise error if str(path) in str(error) else UserError(f"{path}: {error}") from error
-    run.close()
     return Member(path, setup, step, run)
 
 

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.cli import load_modules, parser
-from experiments.evaluation import CHECKPOINTS
-from experiments.replay import MOST, stage
+from experiments.cli import load_modules
+from experiments.replay import check_episode, episode_parser, stage, what_of
 from marl.errors import UserError
 from marl.extras import need
 
@@ -63,11 +62,13 @@ def export(
     from envs.auction.export import Export
     from marl.evaluate import play
 
-    check(output, level, episode, episodes, checkpoint)
+    check(output, level, episodes)
+    check_episode(episode, checkpoint)
     with Sink(output) as sink:
         for number in range(episode, episode + episodes):
             with stage(what, number, checkpoint, baseline, prepared) as ready:
-                play(ready.copies, ready.plan, ready.policies, watch=Export(level, number, sink.take))
+                params: Any = ready.copies.params  # type: ignore[attr-defined]
+                play(ready.copies, ready.plan, ready.policies, watch=Export(params, level, number, sink.take))
     return sink.rows
 
 
@@ -80,38 +81,27 @@ def prepared(params: Any) -> dict[str, Any]:
     return {"record": True}
 
 
-def check(output: Path, level: str, episode: int, episodes: int, checkpoint: str) -> None:
+def check(output: Path, level: str, episodes: int) -> None:
     """Raises UserError for what is not legal."""
     if output.suffix != ENDING:
         raise UserError(f"output = {str(output)!r}: the legal ending is {ENDING}")
     if level not in LEVELS:
         raise UserError(f"level = {level!r}: legal are {', '.join(LEVELS)}")
-    if not 0 <= episode <= MOST:
-        raise UserError(f"episode = {episode}: legal are whole numbers in [0, {MOST}]")
     if not 1 <= episodes <= MANY:
         raise UserError(f"episodes = {episodes}: legal are whole numbers in [1, {MANY}]")
-    if checkpoint not in CHECKPOINTS:
-        raise UserError(f"checkpoint = {checkpoint!r}: legal are {', '.join(CHECKPOINTS)}")
 
 
 def main(arguments: Sequence[str]) -> int:
     """The command; returns its exit code."""
-    options = parser("export")
-    options.add_argument("what", nargs="+", metavar="RUN | key=value", help="a run's folder, or a game: env=auction env.preset=train ...")
+    options = episode_parser("export")
     options.add_argument("--level", default=LEVELS[0], help=f"rows: {' or '.join(LEVELS)} ({LEVELS[0]})")
-    options.add_argument("--episode", type=int, default=0, help="the first of the evaluation's episodes (0)")
     options.add_argument("--episodes", type=int, default=1, help="how many (1); each is a deliveryPeriodIndex")
-    options.add_argument("--checkpoint", default="best", help="best or last (best)")
-    options.add_argument("--baseline", metavar="NAME", help="everybody plays this; without a run by default the game's reference")
     options.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=f"where it goes: *{ENDING}")
     given = options.parse_intermixed_args(list(arguments))
     load_modules(given.module)
-    if len(given.what) > 1 and any("=" not in word for word in given.what):
-        raise UserError(f"marl export {' '.join(given.what)}: one run's folder, or key=value choices of a game are expected")
-    what = given.what if "=" in given.what[0] and not Path(given.what[0]).is_dir() else given.what[0]
     rows = export(
-        what, given.output, level=given.level, episode=given.episode, episodes=given.episodes, checkpoint=given.checkpoint,
-        baseline=given.baseline,
+        what_of("export", given.what), given.output, level=given.level, episode=given.episode, episodes=given.episodes,
+        checkpoint=given.checkpoint, baseline=given.baseline,
     )  # fmt: skip
     print(f"{rows:,} rows of {given.level}\n{given.output}")
     return 0

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments import pages
-from experiments.cli import load_modules, parser
+from experiments.cli import Parser, load_modules, parser
 from experiments.compose import Setup, compose
 from experiments.evaluation import CHECKPOINTS
-from experiments.run_folder import find
-from experiments.stored import to_play
+from experiments.stored import loaded
 from marl.errors import UserError
 
 if TYPE_CHECKING:
@@ -45,10 +44,7 @@ def replay(
     `what` is a run's folder, or `key=value` choices (`env=cluster`, ...) with a `baseline` that everybody plays. With a baseline
     a run's folder gives the game alone. `generic` draws the generic page even where the game has its own. Raises UserError.
     """
-    if not isinstance(episode, int) or not 0 <= episode <= MOST:
-        raise UserError(f"episode = {episode}: legal are whole numbers in [0, {MOST}]")
-    if checkpoint not in CHECKPOINTS:
-        raise UserError(f"checkpoint = {checkpoint!r}: legal are {', '.join(CHECKPOINTS)}")
+    check_episode(episode, checkpoint)
     if output is not None and Path(output).suffix not in FORMATS:
         raise UserError(f"output = {str(output)!r}: legal endings are {', '.join(FORMATS)}")
     from marl.history import record
@@ -58,6 +54,14 @@ def replay(
     if output is not None:
         draw(found, Path(output), _own(found.name) if not generic else None)
     return found
+
+
+def check_episode(episode: int, checkpoint: str) -> None:
+    """Raises UserError for what is no episode of an evaluation."""
+    if not isinstance(episode, int) or not 0 <= episode <= MOST:
+        raise UserError(f"episode = {episode}: legal are whole numbers in [0, {MOST}]")
+    if checkpoint not in CHECKPOINTS:
+        raise UserError(f"checkpoint = {checkpoint!r}: legal are {', '.join(CHECKPOINTS)}")
 
 
 @dataclass(frozen=True)
@@ -84,14 +88,10 @@ def stage(
 
     Raises UserError.
     """
-    from experiments.build import copies_of, run_of
+    from experiments.build import copies_of
 
     if isinstance(what, str | Path):
-        folder = find(Path(what))
-        setup = to_play(folder)
-        run = run_of(setup, folder)
-        step = run.load(f"{checkpoint}.pt")
-        run.close()  # the episode is played on a copy of its own
+        setup, run, step = loaded(what, checkpoint)
         seed, who = run.final_seed, f"{setup.config['algorithm']['name']}, {checkpoint} checkpoint, step {step:,}"
     else:
         setup, run = compose(what), None
@@ -152,22 +152,33 @@ def draw(found: History, path: Path, own: Callable[..., None] | None = None) -> 
     return path
 
 
-def main(arguments: Sequence[str]) -> int:
-    """The command; returns its exit code."""
-    options = parser("replay")
+def episode_parser(name: str) -> Parser:
+    """A parser of a subcommand that plays episodes of a run or of a game."""
+    options = parser(name)
     options.add_argument("what", nargs="+", metavar="RUN | key=value", help="a run's folder, or a game: env=cluster env.mechanism=drf ...")
-    options.add_argument("--episode", type=int, default=0, help="which of the evaluation's episodes (0)")
+    options.add_argument("--episode", type=int, default=0, help="which of the evaluation's episodes, or the first (0)")
     options.add_argument("--checkpoint", default="best", help="best or last (best)")
     options.add_argument("--baseline", metavar="NAME", help="everybody plays this; without a run by default the game's reference")
+    return options
+
+
+def what_of(name: str, words: Sequence[str]) -> str | Sequence[str]:
+    """What `stage` takes: a run's folder or a game's choices. Raises UserError."""
+    if len(words) > 1 and any("=" not in word for word in words):
+        raise UserError(f"marl {name} {' '.join(words)}: one run's folder, or key=value choices of a game are expected")
+    return words if "=" in words[0] and not Path(words[0]).is_dir() else words[0]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command; returns its exit code."""
+    options = episode_parser("replay")
     options.add_argument("--generic", action="store_true", help="the generic page even where the game has its own")
     options.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=f"where it goes: {', '.join(FORMATS)}")
     given = options.parse_intermixed_args(list(arguments))
     load_modules(given.module)
-    if len(given.what) > 1 and any("=" not in word for word in given.what):
-        raise UserError(f"marl replay {' '.join(given.what)}: one run's folder, or key=value choices of a game are expected")
-    what = given.what if "=" in given.what[0] and not Path(given.what[0]).is_dir() else given.what[0]
     found = replay(
-        what, given.output, episode=given.episode, checkpoint=given.checkpoint, baseline=given.baseline, generic=given.generic
+        what_of("replay", given.what), given.output, episode=given.episode, checkpoint=given.checkpoint, baseline=given.baseline,
+        generic=given.generic,
     )  # fmt: skip
     print(f"{found.title}: {found.ticks:,} ticks\n{pages.ending(found)}\n{given.output}")
     return 0

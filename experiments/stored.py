@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from experiments.cli import load_modules
 from experiments.compose import Setup, composed, refused, resolve
-from experiments.run_folder import RunFolder, config_hash
+from experiments.run_folder import RunFolder, config_hash, find
 from marl.errors import UserError
+
+if TYPE_CHECKING:
+    from marl.train import Run
 
 CHOSEN = ("env", "algorithm", "curriculum")
 CHANGEABLE = ("total_steps", "total_episodes", "early_stopping.patience", "log_level")
@@ -65,3 +69,26 @@ def to_play(folder: RunFolder) -> Setup:
         print(f"marl: warning: {folder.path} was trained on another device ({error}): its policies act on the cpu", file=sys.stderr)
         return replace(setup, config={**setup.config, "device": "cpu"})
     return setup
+
+
+class Loaded(NamedTuple):
+    """A run with its policies of a checkpoint: nothing collects or logs, copies are made of `run.make`."""
+
+    setup: Setup
+    run: Run
+    step: int
+
+
+def loaded(path: str | Path, checkpoint: str = "best", games: Sequence[str] = ()) -> Loaded:
+    """The run in a folder, of one of these games where some are named. Raises UserError."""
+    from experiments.build import run_of
+
+    folder = find(Path(path))
+    setup = to_play(folder)
+    if games and (setup.game is None or setup.game.name not in games):
+        legal = f"legal {'is' if len(games) == 1 else 'are'} {' and '.join(games)}"
+        raise UserError(f"--run {path}: env = {setup.config['env']['name']!r}, {legal}")
+    run = run_of(setup, folder)
+    step = run.load(f"{checkpoint}.pt")
+    run.close()
+    return Loaded(setup, run, step)

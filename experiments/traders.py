@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import envs
 from experiments import tables
-from experiments.cli import parser
+from experiments.cli import given_parameters, parser
 from marl.errors import UserError
 
 if TYPE_CHECKING:
@@ -97,17 +97,10 @@ def strategies(floor: Floor, runs: Sequence[str]) -> list[list[Any]]:
 
 def learned(floor: Floor, path: str) -> list[list[Any]]:
     """Rows of a run's learners. Raises UserError for a run of another game or of other columns."""
-    from experiments.build import run_of
-    from experiments.run_folder import RunFolder
-    from experiments.stored import stored
+    from experiments.stored import loaded
     from marl.team import parts
 
-    folder = RunFolder(Path(path))
-    setup = stored(folder)
-    if setup.game is None or setup.game.name != "trading":
-        raise UserError(f"--run {path}: env = {setup.config['env']['name']!r}, legal is trading")
-    run = run_of(setup, folder)
-    run.load("last.pt")
+    setup, run, _ = loaded(path, "last", ("trading",))
     label = f"{setup.config['algorithm']['name']}, seed {setup.config['seed']}"
     rows, plan = [], parts(floor.sample, "group", learners=1)
     for role, view in floor.sample.groups.items():
@@ -168,13 +161,6 @@ def main(arguments: Sequence[str]) -> int:
 
 def parameters(overrides: Sequence[str]) -> dict[str, Any]:
     """Parameters of `trading` from `key=value` texts. Raises UserError."""
-    import yaml
-
-    settings: dict[str, Any] = {}
-    for line in overrides:
-        key, equals, value = line.removeprefix("env.").partition("=")
-        if not equals:
-            raise UserError(f"marl traders {line}: key=value is expected")
-        settings[key] = yaml.safe_load(value)
+    settings = given_parameters("traders", overrides)
     envs.game("trading").make_params(**settings)
     return settings

@@ -21,8 +21,17 @@ Columns = dict[str, np.ndarray[Any, Any]]
 class Export:
     """Turns every tick of a play of one copy into rows, which `take` is given: a `marl.evaluate.Watch`."""
 
-    def __init__(self, level: str, period: int, take: Any) -> None:
-        self._ticks, self._period, self._take = level == "ticks", period, take
+    def __init__(self, p: AuctionParams, level: str, period: int, take: Any) -> None:
+        self._p, self._ticks, self._take = p, level == "ticks", take
+        self._auctions, a = p.schedule(), np.arange(p.n_agents)
+        target = p.tables()["target"] / MICRO
+        self._always: Columns = {  # [A], the same on every tick; no target and no budget are infinite
+            "deliveryPeriodIndex": np.full(len(a), period),
+            "advertiserNumber": a,
+            "advertiserCategoryIndex": a % p.categories if p.categories > 1 else a,
+            "budget": p.purses() / MICRO if p.limited else np.full(len(a), np.inf),
+            "CPAConstraint": np.where(target > 0, target, np.inf),
+        }
         self._left: Any = None
         self._seen: Any = None
         self._t = 0
@@ -35,28 +44,18 @@ class Export:
 
     def after(self, copies: Copies) -> None:
         """Hand on the tick's rows."""
-        p: AuctionParams = copies.params  # type: ignore[attr-defined]
-        count = int(p.schedule()[self._t])
-        sale = copies.world.sale[0, :count]  # type: ignore[attr-defined]
-        self._take(self._tick(copies, p, sale) if self._ticks else self._impressions(p, sale))
+        sale = copies.world.sale[0, : self._auctions[self._t]]  # type: ignore[attr-defined]
+        self._take(self._tick(copies, sale) if self._ticks else self._impressions(sale))
 
-    def _head(self, p: AuctionParams) -> Columns:
-        """Columns [A] of a tick's advertisers; no target and no budget are infinite."""
-        a = np.arange(p.n_agents)
-        target = p.tables()["target"] / MICRO
-        return {
-            "deliveryPeriodIndex": np.full(len(a), self._period),
-            "advertiserNumber": a,
-            "advertiserCategoryIndex": a % p.categories if p.categories > 1 else a,
-            "budget": p.purses() / MICRO if p.limited else np.full(len(a), np.inf),
-            "CPAConstraint": np.where(target > 0, target, np.inf),
-            "timeStepIndex": np.full(len(a), self._t),
-            "remainingBudget": self._left if p.limited else np.full(len(a), np.inf),
-        }
+    def _head(self) -> Columns:
+        """Columns [A] of a tick's advertisers."""
+        n = self._p.n_agents
+        left = self._left if self._p.limited else np.full(n, np.inf)
+        return self._always | {"timeStepIndex": np.full(n, self._t), "remainingBudget": left}
 
-    def _impressions(self, p: AuctionParams, sale: Any) -> Columns:
-        count, n = sale.shape[:2]
-        head = {name: np.tile(values, count) for name, values in self._head(p).items()}
+    def _impressions(self, sale: Any) -> Columns:
+        p, (count, n) = self._p, sale.shape[:2]
+        head = {name: np.tile(values, count) for name, values in self._head().items()}
         rows = sale.reshape(count * n, -1)
         estimate, won = rows[:, sale_.estimate], rows[:, sale_.position]
         return head | {
@@ -73,8 +72,8 @@ class Export:
             "isEnd": np.full(count * n, int(self._t + 1 == p.horizon)),
         }
 
-    def _tick(self, copies: Copies, p: AuctionParams, sale: Any) -> Columns:
-        total = sale.sum(0)
+    def _tick(self, copies: Copies, sale: Any) -> Columns:
+        p, total = self._p, sale.sum(0)
         (group,) = (view.group for view in copies.groups.values())
         told = {
             "auctions": np.full(p.n_agents, len(sale)),
@@ -88,4 +87,4 @@ class Export:
         }
         seen = {f"observation.{name}": self._seen[:, i] for i, name in enumerate(group.observation)}
         done = {f"action.{name}": copies.action[0, :, i].copy() for i, name in enumerate(group.action)}
-        return self._head(p) | told | seen | done
+        return self._head() | told | seen | done
