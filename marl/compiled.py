@@ -19,6 +19,10 @@ OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
 """Of rules and of the driver's loops over copies."""
 
 rule: Any = njit(forceinline=True, **OPTIONS)
+apart: Any = njit(**OPTIONS)
+"""Of rules that are long and rare, or called from several places: called instead of inlined, which keeps compilation short."""
+inlined: Any = njit(inline="always", **OPTIONS)
+"""Of rules that are put into their callers before types are inferred, so that their arguments are not passed at all."""
 
 
 def unpacked(function: Any) -> Any:
@@ -64,11 +68,6 @@ class _Hoist(ast.NodeTransformer):
         return ast.copy_location(ast.Name(local, ast.Load()), node)
 
 
-def apart(function: Any) -> Any:
-    """Of a rule of a wide state that is called once a tick or seldom: a function of its own, its fields `unpacked`."""
-    return njit(**OPTIONS)(unpacked(function))
-
-
-def inlined(function: Any) -> Any:
-    """Of a rule of a wide state: put into its callers before types are inferred, so that its arguments are not passed at all."""
-    return njit(inline="always", **OPTIONS)(unpacked(function))
+def wide(decorator: Any) -> Any:
+    """The decorator for rules of a wide state: their fields are `unpacked` first."""
+    return lambda function: decorator(unpacked(function))

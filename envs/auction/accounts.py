@@ -7,8 +7,8 @@ import math
 
 from envs.auction.exchange import AUDIT as ONE_IN
 from envs.auction.params import MICRO, MOST_SLOTS, STAGES, UNLIMITED
-from envs.auction.state import all_, mean_, own_, whole_
-from marl.compiled import apart, inlined, rule
+from envs.auction.state import all_, apart, inlined, mean_, own_, whole_
+from marl.compiled import rule
 from marl.game import Column, index, inf
 
 METRICS = {

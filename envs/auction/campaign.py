@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 
 from envs.auction.params import MICRO, STAGES, STRATEGIES, UNLIMITED
-from envs.auction.state import all_, arm_, cell_, mean_, own_, seg_, whole_
+from envs.auction.state import all_, arm_, cell_, inlined, mean_, own_, seg_, whole_
 from envs.auction.world import CHANNELS, DEMOGRAPHICS
-from marl.compiled import inlined, rule
+from marl.compiled import rule
 from marl.game import Column, index
 
 RATIO = Column(0, 10, "ratio, cut at 10")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 
 from envs.auction.params import EPS_GREEDY, LINUCB, THOMPSON, UCB1
-from marl.compiled import apart, inlined
+from envs.auction.state import apart, inlined
 from marl.rng import draw, gaussian
 
 TRIES = 64

@@ -17,8 +17,7 @@ from envs.auction.creatives import click_rate, wear
 from envs.auction.journey import CONVERTED, INTENT, convert, drawn_stage, met_path, move, note, stage_factor
 from envs.auction.mechanisms import place, price_of
 from envs.auction.params import ALL_PAY, CELLS, CPA, CPC, CPM, MICRO, SHAPLEY
-from envs.auction.state import SALE, all_, arm_, cell_, mean_, own_, sale_, seg_, user_, whole_
-from marl.compiled import apart, inlined
+from envs.auction.state import SALE, all_, apart, arm_, cell_, inlined, mean_, own_, sale_, seg_, user_, whole_
 from marl.rng import U, bits, draw, stream
 
 IMPRESSIONS, RELEVANCE, TIES, FATES = 10, 11, 12, 13

@@ -20,8 +20,8 @@ import math
 
 from envs.auction.attribution import by_channel, weights
 from envs.auction.params import SHAPLEY, STAGES, TOUCHES, WEIBULL
-from envs.auction.state import FULL, all_, arm_, mean_, own_, user_
-from marl.compiled import inlined, rule
+from envs.auction.state import FULL, all_, arm_, inlined, mean_, own_, user_
+from marl.compiled import rule
 from marl.rng import draw, stream
 
 STAGE_SALE = (0.3, 0.7, 1.3, 2.5, 0.1)

@@ -22,8 +22,7 @@ from envs.auction.exchange import trade
 from envs.auction.journey import begin_users, due, flow, mean_factor
 from envs.auction.params import CAMPAIGN, CPA, CPC, CPM, DUAL, HYBRID, MICRO, PID, SEGMENT, THROTTLE, UNLIMITED
 from envs.auction.rewards import pay, potentials
-from envs.auction.state import ALL, ARM, MEAN, OWN, WHOLE, all_, arm_, cell_, mean_, own_, seg_, whole_
-from marl.compiled import apart, inlined
+from envs.auction.state import ALL, ARM, MEAN, OWN, WHOLE, all_, apart, arm_, cell_, inlined, mean_, own_, seg_, whole_
 from marl.game import RUNNING, TERMINATED
 from marl.rng import gaussian, stream, uniform
 

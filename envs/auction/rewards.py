@@ -18,8 +18,7 @@ from __future__ import annotations
 import math
 
 from envs.auction.params import MICRO, STRATEGIES, UNLIMITED
-from envs.auction.state import all_, arm_, mean_, own_
-from marl.compiled import apart, inlined
+from envs.auction.state import all_, apart, arm_, inlined, mean_, own_
 from marl.game import Column, Component, index, inf
 
 REWARD = {

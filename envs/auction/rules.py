@@ -13,17 +13,13 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from numba import njit
-
 from envs.auction.mechanisms import clear, place
 from envs.auction.params import ALL_PAY, FIRST, MICRO, TABLE, UNIFORM, UNLIMITED
-from marl.compiled import OPTIONS, rule
+from marl.compiled import apart, rule
 from marl.game import F8, I8, RUNNING, TERMINATED, Column, Component, array, index, inf
 from marl.rng import U, bits, draw, gaussian, stream
 
 VALUES, TIES, RIVALS = 0, 1, 2
-apart = njit(**OPTIONS)
-"""Of rules that are long: called instead of inlined."""
 CELL = U(64 - 12)
 """Shift that leaves the 12 highest of 64 random bits: one of the 4096 cells of the quantile table."""
 

@@ -8,8 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from envs.auction.params import STAGES, TOUCHES
+from marl import compiled
 from marl.game import F4, F8, I8, array, index
 
+apart, inlined = compiled.wide(compiled.apart), compiled.wide(compiled.inlined)
+"""Of the rules of this state, which is wide."""
 I1 = npt.NDArray[np.int8]
 I2 = npt.NDArray[np.int16]
 I4 = npt.NDArray[np.int32]

@@ -7,8 +7,8 @@ import math
 
 from envs.auction.campaign import campaign_columns, fill_campaign, journey_columns
 from envs.auction.params import CAMPAIGN, MICRO, STAGES, UNLIMITED
-from envs.auction.state import all_, arm_, mean_, own_, whole_
-from marl.compiled import apart, inlined, rule
+from envs.auction.state import all_, apart, arm_, inlined, mean_, own_, whole_
+from marl.compiled import rule
 from marl.game import Column, index
 
 HIGHEST = 10.0

@@ -7,8 +7,8 @@ import math
 from typing import Any
 
 from envs.resource_allocation.params import MICRO, ClusterParams
-from envs.resource_allocation.state import BUCKETS, all_, apart, mean_, own_, run_, wait_, whole_
-from marl.compiled import rule
+from envs.resource_allocation.state import BUCKETS, all_, mean_, own_, run_, wait_, whole_
+from marl.compiled import apart, rule
 from marl.game import Column, Component, index, inf
 
 LEAST = 1e-6

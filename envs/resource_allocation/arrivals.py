@@ -6,8 +6,8 @@ from __future__ import annotations
 import math
 
 from envs.resource_allocation.params import GEOMETRIC
-from envs.resource_allocation.state import all_, apart, own_, wait_
-from marl.compiled import rule
+from envs.resource_allocation.state import all_, own_, wait_
+from marl.compiled import apart, rule
 from marl.rng import draw, stream
 
 COUNTS, CLASSES, WORKS, PHASES, OUTAGES, REPAIRS, OFFSET = range(7)

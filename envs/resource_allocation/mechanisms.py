@@ -6,9 +6,7 @@ are those of Ghodsi et al. 2011, "Dominant resource fairness: fair allocation of
 
 from __future__ import annotations
 
-from numba import njit
-
-from marl.compiled import OPTIONS, rule
+from marl.compiled import apart, rule
 
 FULL = 1e-12
 """Share of a capacity, or of a demand, that counts as nothing left."""
@@ -103,7 +101,7 @@ def grows(demand, capacity, spare, tasks, limit, a):
     return room
 
 
-@njit(**OPTIONS)
+@apart
 def dominant_resource_fairness(demand, limit, capacity, spare, moving, tasks):
     """tasks [A] by progressive filling: the dominant shares of all rise together until a resource is full or a limit is met.
 

@@ -37,8 +37,8 @@ from envs.resource_allocation.params import (
     SRPT,
     TRACE,
 )  # fmt: skip
-from envs.resource_allocation.state import ALL, BUCKETS, MEAN, OWN, RUN, WHOLE, all_, apart, mean_, own_, run_, wait_, whole_
-from marl.compiled import rule
+from envs.resource_allocation.state import ALL, BUCKETS, MEAN, OWN, RUN, WHOLE, all_, mean_, own_, run_, wait_, whole_
+from marl.compiled import apart, rule
 from marl.game import RUNNING, TERMINATED
 from marl.rng import draw, stream, uniform
 

@@ -6,14 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from marl.compiled import OPTIONS
 from marl.game import F8, I8, array, index
 
 I4 = npt.NDArray[np.int32]
-apart = njit(**OPTIONS)
-"""Of rules that are long and rare, or called from several places: called instead of inlined, which keeps compilation short."""
 
 WAIT = ("kind", "work", "since", "due")
 """Of a waiting job: its class, ticks of work, tick of arrival, tick of its deadline (0 without one)."""

@@ -6,8 +6,8 @@ from __future__ import annotations
 from envs.supply_chain.forecast import learn
 from envs.supply_chain.layout import at_, rate_, way_
 from envs.supply_chain.params import MILLI, MOVING
-from envs.supply_chain.state import all_, apart, inlined, item_, link_, node_, note_, sum_
-from marl.compiled import rule
+from envs.supply_chain.state import all_, item_, link_, node_, note_, sum_
+from marl.compiled import apart, inlined, rule
 from marl.game import Column, Component, index, inf
 
 REWARD = {

@@ -7,8 +7,8 @@ import math
 
 from envs.supply_chain.layout import at_, cycle_, each_
 from envs.supply_chain.params import AR1, CONSTANT, NEGATIVE_BINOMIAL, NORMAL, TRACE, UNIFORM
-from envs.supply_chain.state import all_, inlined, item_, node_, note_
-from marl.compiled import rule
+from envs.supply_chain.state import all_, item_, node_, note_
+from marl.compiled import inlined, rule
 from marl.rng import draw, gaussian, stream
 
 DEMANDS, COMMON, WAVES, REGIMES, OFFSET, OUTAGES, REPAIRS, LEADS, SUPPLY = range(9)

@@ -12,8 +12,8 @@ import math
 
 from envs.supply_chain.layout import at_, each_, rate_, way_
 from envs.supply_chain.params import AFTER, BEFORE, DELTA, LEVEL
-from envs.supply_chain.state import inlined, item_, link_
-from marl.compiled import rule
+from envs.supply_chain.state import item_, link_
+from marl.compiled import inlined, rule
 
 LEAST_WEIGHT = 0.01
 """Smallest weight of a supplier or buyer."""

@@ -17,8 +17,8 @@ from envs.supply_chain.forecast import begin_belief
 from envs.supply_chain.layout import at_, each_, opening_, way_
 from envs.supply_chain.orders import order
 from envs.supply_chain.shipping import open_tick, ship_all
-from envs.supply_chain.state import ALL, ITEM, LINK, NODE, SUM, all_, apart, item_, link_, node_, note_
-from marl.compiled import rule
+from envs.supply_chain.state import ALL, ITEM, LINK, NODE, SUM, all_, item_, link_, node_, note_
+from marl.compiled import apart, rule
 from marl.game import RUNNING, TERMINATED, TRUNCATED
 
 

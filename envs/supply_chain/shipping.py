@@ -11,8 +11,8 @@ from envs.supply_chain.demand import LEADS, SUPPLY
 from envs.supply_chain.layout import at_, way_
 from envs.supply_chain.orders import LEAST_WEIGHT
 from envs.supply_chain.params import LEARNED, LOST, PRIORITY
-from envs.supply_chain.state import all_, inlined, item_, link_, node_, note_
-from marl.compiled import rule
+from envs.supply_chain.state import all_, item_, link_, node_, note_
+from marl.compiled import inlined, rule
 from marl.rng import draw, stream
 
 FAST_FREIGHT = 5

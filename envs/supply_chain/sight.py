@@ -10,8 +10,8 @@ from envs.supply_chain.layout import at_, cycle_, each_, way_
 from envs.supply_chain.orders import LEAST_WEIGHT, position
 from envs.supply_chain.params import MILLI, SupplyChainParams
 from envs.supply_chain.shipping import tariff_of
-from envs.supply_chain.state import apart, item_, link_, node_, note_
-from marl.compiled import rule
+from envs.supply_chain.state import item_, link_, node_, note_
+from marl.compiled import apart, rule
 from marl.game import Column, Role, index, inf
 
 OF_NODE = {

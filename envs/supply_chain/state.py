@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from numba import njit
-
-from marl.compiled import OPTIONS
 from marl.game import F8, I8, array, index
-
-apart = njit(**OPTIONS)
-"""Of rules that are long and rare, or called from several places: called instead of inlined, which keeps compilation short."""
-
-inlined = njit(inline="always", **OPTIONS)
 
 ITEM = (
     "stock", "owed", "coming", "came", "asked", "ordered", "arrived", "made", "shipped", "scrapped", "served", "lost",

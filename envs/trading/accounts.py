@@ -14,8 +14,8 @@ from envs.trading.params import BOOK, EXECUTOR, PORTFOLIO
 from envs.trading.prices import effect_
 from envs.trading.state import PART, RING, all_, desk_of, form_, held_, law_, mark_, tally_, terms_of
 from envs.trading.tables import cost_, metric_, reward_
-from envs.trading.trades import apart, settle
-from marl.compiled import rule
+from envs.trading.trades import settle
+from marl.compiled import apart, rule
 
 LOOKBACK = 20
 """Ticks over which a halt looks at the mid's move."""

@@ -12,8 +12,8 @@ from envs.trading.ledger import whole
 from envs.trading.params import FARTHEST
 from envs.trading.prices import FLOW, SIDES, effect_, lots_of, push
 from envs.trading.state import LADDER, RUNGS, all_, desk_of, held_, mark_, tally_, terms_of
-from envs.trading.trades import apart, exchange, note, settle
-from marl.compiled import rule
+from envs.trading.trades import exchange, note, settle
+from marl.compiled import apart, rule
 from marl.rng import draw, stream
 
 

@@ -12,8 +12,8 @@ meets one of its own owner: that one is cancelled, and the next is met.
 from __future__ import annotations
 
 from envs.trading.state import mark_
-from envs.trading.trades import apart, trade
-from marl.compiled import rule
+from envs.trading.trades import trade
+from marl.compiled import apart, rule
 from marl.game import index
 
 GRID = 64

@@ -12,8 +12,7 @@ from envs.trading.ledger import MICRO, whole
 from envs.trading.prices import FLOW, SIDES, effect_, lots_of, push
 from envs.trading.state import all_, desk_of, held_, law_, mark_, tally_, terms_of
 from envs.trading.tables import market_
-from envs.trading.trades import apart
-from marl.compiled import rule
+from marl.compiled import apart, rule
 from marl.rng import draw, stream
 
 MIDDLE, MARGIN = GRID // 2, 8

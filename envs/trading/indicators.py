@@ -12,8 +12,7 @@ import math
 
 from envs.trading.ledger import MICRO
 from envs.trading.state import RING, law_, mark_
-from envs.trading.trades import apart
-from marl.compiled import rule
+from marl.compiled import apart, rule
 from marl.game import Column, inf
 
 SHORT, LONG, SPAN, WILDER = 12, 26, 20, 14

@@ -7,8 +7,7 @@ from envs.trading.ledger import MICRO, whole
 from envs.trading.params import EXECUTOR, FARTHEST, PORTFOLIO
 from envs.trading.prices import TURN
 from envs.trading.state import form_, held_, mark_, tally_
-from envs.trading.trades import apart
-from marl.compiled import rule
+from marl.compiled import apart, rule
 from marl.rng import draw, stream
 
 

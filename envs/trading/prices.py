@@ -12,8 +12,7 @@ import math
 from envs.trading.ledger import MICRO
 from envs.trading.params import CRISIS, CRISIS_CORRELATION, SWITCHING
 from envs.trading.state import all_, law_, mark_
-from envs.trading.trades import apart
-from marl.compiled import rule
+from marl.compiled import apart, rule
 from marl.game import index
 from marl.rng import draw, gaussian, normal, stream, uniform
 

@@ -22,8 +22,7 @@ from envs.trading.params import BATCH, BOOK, EXECUTOR, INFORMED, PORTFOLIO, SWIT
 from envs.trading.prices import OFFSET, PARENT, advance, effect_
 from envs.trading.state import ALL, FORM, HELD, LAW, MARK, RING, TALLY, all_, desk_of, form_, held_, law_, mark_, tally_
 from envs.trading.tables import GLOBAL, MARKET, OWN, global_, market_, own_
-from envs.trading.trades import apart
-from marl.compiled import rule
+from marl.compiled import apart, rule
 from marl.game import RUNNING, TERMINATED
 from marl.rng import draw, stream, uniform
 

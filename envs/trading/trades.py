@@ -8,14 +8,9 @@ the tick is `adverse` on what was bought resting and `inventory` on everything e
 
 from __future__ import annotations
 
-from numba import njit
-
 from envs.trading.ledger import charge, deal, whole
 from envs.trading.state import held_, mark_, tally_
-from marl.compiled import OPTIONS, rule
-
-apart = njit(**OPTIONS)
-"""Of rules that are long or called from several places: called instead of inlined, which keeps compilation short."""
+from marl.compiled import apart, rule
 
 
 @rule

@@ -10,7 +10,7 @@ import pytest
 
 import envs
 from marl import UserError, VectorGame
-from marl.compiled import apart, inlined, unpacked
+from marl.compiled import apart, inlined, unpacked, wide
 from marl.driver import numbers_of
 
 
@@ -32,13 +32,13 @@ def grow(p, s, b):  # type: ignore[no-untyped-def]
     return s.stock[b, p.n - 1]
 
 
-@inlined
+@wide(inlined)
 def grown(p, s, b):  # type: ignore[no-untyped-def]
     for i in range(p.n):
         s.stock[b, i] += p.rate * s.stock[b, i]
 
 
-@apart
+@wide(apart)
 def grow_twice(p, s, b):  # type: ignore[no-untyped-def]
     grown(p, s, b)
     grown(p, s, b)
