@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from envs.auction.baselines import GRID
 from envs.auction.params import AuctionParams
 from envs.auction.pilot import balanced, returns_of
 from envs.auction.views import obs_
 from envs.auction.world import CHANNELS
 from marl.game import F4, F8, ActionTable, Column, Discrete
 
-GRID = 15
-"""Rows of the action grid."""
 GAIN, SUM_GAIN = 0.3, 0.5
 """Of pid: on the tick's spend error, and on the budget left over plan; best of preset train over {.1, .3, 1} x {0, .5, 2}."""
 STEP = 1.0

@@ -49,8 +49,6 @@ def returns_of(p: AuctionParams, multipliers: tuple[float, ...], rivals: float, 
     found = np.zeros(len(multipliers))
     for i, multiplier in enumerate(multipliers):
         copies.reset(SEED + 1)
-        copies.action[:] = rivals
-        copies.action[:, 0] = multiplier
         for _ in range(p.horizon):
             copies.action[:] = rivals
             copies.action[:, 0] = multiplier
