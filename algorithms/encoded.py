@@ -20,9 +20,11 @@ from torch.nn import functional
 from algorithms import settings
 from algorithms.networks import ACTIVATIONS, Actor, Columns, Product, mlp
 from algorithms.onpolicy import ActorPolicy, Rows
+from algorithms.recurrent import Trunk, learned_rows
 from marl.errors import UserError
 from marl.game import ActionTable, Column, Discrete
 from marl.opinion import Opinion
+from marl.sequences import Slices
 from marl.team import Part
 
 BOTH, VALUES, POLICY = "both", "values", "policy"
@@ -46,9 +48,10 @@ class Bid:
 
 
 class Encoder(nn.Module):
-    """Rows [N, width] -> features x [N, H] of what they observe."""
+    """Features x [N, H] of what is observed: hidden layers, without memory. `obs` is rows [N, width], or Slices where there is memory."""
 
     eyes: ClassVar[tuple[str, ...]] = ("layers",)
+    state_width = 0
 
     def __init__(self, part: Part, s: settings.Hybrid) -> None:
         super().__init__()
@@ -56,18 +59,51 @@ class Encoder(nn.Module):
         self._observed = part.observed
         self.layers = nn.Sequential(mlp(part.observed, self.width, lower, s.activation, math.sqrt(2.0)), ACTIVATIONS[s.activation]())
 
-    def forward(self, rows: Tensor, moves: bool) -> Tensor:
-        """x; without `moves` no gradient passes."""
-        if moves:
-            return self.layers(rows[:, : self._observed])
-        with torch.no_grad():
-            return self.layers(rows[:, : self._observed])
+    def forward(self, obs: Any) -> Tensor:
+        """x of the rows to learn from."""
+        found: Tensor = self.layers(obs[:, : self._observed])
+        return found
+
+    def step(self, rows: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """(x [n, H], next state) of rows of one tick."""
+        return self(rows), state
+
+    def ahead(self, obs: Any, after: Tensor) -> Tensor:
+        """x of the rows [N, width] that followed those of `obs`."""
+        return self(after)
+
+
+class RememberingEncoder(nn.Module):
+    """An Encoder with a memory behind the hidden layers: x is what the memory gives. One state a lane, under all heads."""
+
+    def __init__(self, part: Part, s: settings.Hybrid) -> None:
+        super().__init__()
+        self.trunk = Trunk(part.observed, s)
+        self.width, self.state_width = self.trunk.width, self.trunk.memory.state_width
+
+    def forward(self, obs: Slices) -> Tensor:
+        """x of the rows to learn from, unrolled from the stored states."""
+        return self.trunk.kept(obs)
+
+    def step(self, rows: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """(x [n, H], next state [n, S]) of rows of one tick; without a state an episode begins."""
+        return self.trunk.step(rows, state)
+
+    def ahead(self, obs: Slices, after: Tensor) -> Tensor:
+        """x of the rows [N, width] that followed those of the slices, one tick on from the state after each."""
+        states = self.trunk.unroll(obs, every=True)[1]
+        return self.step(after, states if obs.kept is None else states[obs.kept])[0]
+
+
+def encoder_of(part: Part, s: settings.Hybrid) -> Encoder | RememberingEncoder:
+    """The encoder that the settings ask for."""
+    return Encoder(part, s) if s.memory == "none" else RememberingEncoder(part, s)
 
 
 class EncodedActor(Actor):
     """pi(d | x): an `Actor` of the policy's columns, linear in the features. Where the policy bids too, the level is one more choice."""
 
-    def __init__(self, part: Part, s: settings.Hybrid, bid: Bid, encoder: Encoder) -> None:
+    def __init__(self, part: Part, s: settings.Hybrid, bid: Bid, encoder: Any) -> None:
         self._bids = s.learner == POLICY
         table = {**bid.rest, bid.name: Discrete(s.levels)} if self._bids else bid.rest
         super().__init__(replace(part, group=replace(part.group, action=table)), [], s.activation, s.log_std)
@@ -76,9 +112,13 @@ class EncodedActor(Actor):
         self.net = mlp(encoder.width, sum(self._sizes), [], s.activation, 0.0 if s.learner == VALUES else 0.01)
 
     def forward(self, obs: Any, state: Any = None, info: Any = None) -> tuple[Tensor, Any]:
-        """(means and logits, state)."""
-        rows = torch.as_tensor(obs)
-        return self.legal(self.net(self.encoder(rows, self._moves)), rows), state
+        """(means and logits, state) of rows, or of the rows of Slices to learn from."""
+        seen = obs if isinstance(obs, Slices) else torch.as_tensor(obs)
+        return self.of(routed(self.encoder, seen, self._moves), learned_rows(seen) if isinstance(seen, Slices) else seen), state
+
+    def of(self, x: Tensor, rows: Tensor) -> Tensor:
+        """Means and logits of the features of rows."""
+        return self.legal(self.net(x), rows)
 
     def legal(self, out: Tensor, rows: Tensor) -> Tensor:
         """As an Actor's; every level is legal."""
@@ -88,38 +128,57 @@ class EncodedActor(Actor):
 
 
 class EncodedCritic(nn.Module):
-    """V(x), linear in the features: rows [N, width] -> [N, 1]."""
+    """V(x), linear in the features: rows [N, width], or Slices -> [N, 1]."""
 
-    def __init__(self, s: settings.Hybrid, encoder: Encoder) -> None:
+    def __init__(self, s: settings.Hybrid, encoder: Any) -> None:
         super().__init__()
         self.encoder, self._moves = encoder, s.route != VALUES
         self.net = mlp(encoder.width, 1, [], s.activation, 1.0)
 
     def forward(self, obs: Any, act: Any = None, info: Any = None) -> Tensor:
         """[N, 1]."""
-        return self.net(self.encoder(torch.as_tensor(obs), self._moves))
+        found: Tensor = self.net(routed(self.encoder, obs if isinstance(obs, Slices) else torch.as_tensor(obs), self._moves))
+        return found
+
+    def step(self, rows: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """(V [n], the next state) of rows of one tick."""
+        x, after = self.encoder.step(rows, state)
+        return self.net(x).squeeze(1), after
 
 
 class BidValues(nn.Module):
-    """Q(x, d, .): rows [N, width] and the policy's raw columns d [N, C] -> values of the levels [N, K]."""
+    """Q(x, d, .): observations and the policy's raw columns d [N, C] -> values of the levels [N, K]."""
 
-    def __init__(self, s: settings.Hybrid, columns: Columns, encoder: Encoder) -> None:
+    def __init__(self, s: settings.Hybrid, columns: Columns, encoder: Any) -> None:
         super().__init__()
         self.encoder, self._moves, self._columns = encoder, s.route != POLICY, columns
         inputs = encoder.width + len(columns.continuous) + sum(columns.choices)
         self.net = mlp(inputs, s.levels, [encoder.width], s.activation, 0.01)
 
-    def forward(self, rows: Tensor, chosen: Tensor) -> Tensor:
-        """[N, K]."""
-        pieces = [self.encoder(rows, self._moves), chosen[:, self._columns.continuous]]
-        pieces += [functional.one_hot(chosen[:, u].long(), k).to(rows.dtype) for u, k in zip(self._columns.discrete, self._columns.choices)]
-        return self.net(torch.cat(pieces, -1))
+    def forward(self, obs: Any, chosen: Tensor) -> Tensor:
+        """[N, K] of rows [N, width], or of the rows of Slices to learn from."""
+        return self.of(routed(self.encoder, obs, self._moves), chosen)
+
+    def of(self, x: Tensor, chosen: Tensor) -> Tensor:
+        """[N, K] of features [N, H]."""
+        pieces = [x, chosen[:, self._columns.continuous]]
+        pieces += [functional.one_hot(chosen[:, u].long(), k).to(x.dtype) for u, k in zip(self._columns.discrete, self._columns.choices)]
+        found: Tensor = self.net(torch.cat(pieces, -1))
+        return found
+
+
+def routed(encoder: Any, obs: Any, moves: bool) -> Tensor:
+    """x of observations; without `moves` no gradient passes."""
+    with torch.set_grad_enabled(moves and torch.is_grad_enabled()):
+        found: Tensor = encoder(obs)
+    return found
 
 
 class HybridPolicy(ActorPolicy):
     """Draws the policy's columns, then bids the level of the highest value; within a training step a random one with probability epsilon.
 
     `acted` counts the rows that were collected, n of them an env step: epsilon falls linearly over `epsilon_steps` env steps.
+    With memory a lane's state [S] is the encoder's.
     """
 
     acted: Tensor
@@ -127,7 +186,7 @@ class HybridPolicy(ActorPolicy):
     def __init__(self, part: Part, s: settings.Hybrid, bid: Bid, actor: EncodedActor) -> None:
         super().__init__(actor)
         self.bid, self._bids, self._judges = bid, s.learner == POLICY, False
-        self.row_width = len(bid.rest) + 1
+        self.row_width, self.state_width = len(bid.rest) + 1, actor.encoder.state_width
         self.values = None if self._bids else BidValues(s, actor.columns, actor.encoder)
         self._first, self._last, self._rows = s.epsilon, s.epsilon_end, s.epsilon_steps * part.n
         self.register_buffer("acted", torch.zeros((), dtype=torch.int64))
@@ -137,30 +196,41 @@ class HybridPolicy(ActorPolicy):
         """Probability of a random level now."""
         return self._first + (self._last - self._first) * min(1.0, int(self.acted) / self._rows)
 
+    def initial(self, n: int) -> Tensor:
+        """States of n lanes whose episode begins, [n, S]."""
+        found: Tensor = self.actor.encoder.trunk.memory.initial(n)
+        return found
+
     @contextmanager
     def judging(self) -> Iterator[None]:
-        """A loss that needs the distribution alone: no level is bid."""
+        """A loss that needs the distribution alone, of rows or Slices: no level is bid."""
         self._judges = True
         try:
             yield
         finally:
             self._judges = False
 
-    def distribution(self, rows: Tensor) -> Product:
-        """Of the policy's columns."""
-        return self.actor.distribution(self.actor(rows)[0])
+    def ahead(self, obs: Any, after: Tensor) -> tuple[Tensor, Product]:
+        """(features, distribution of the policy's columns) of the rows [N, width] that followed those of `obs`."""
+        x = self.actor.encoder.ahead(obs, after)
+        return x, self.actor.distribution(self.actor.of(x, after))
 
     def forward(self, batch: Any, state: Any = None, **_: Any) -> Any:
-        """Batch(logits, act [N, row], state, dist)."""
-        out = super().forward(batch, state)
-        if self.values is None or self._judges:
-            return out
+        """Batch(logits, act [N, row], state, dist, features [N, H]) of rows of one tick."""
+        if self._judges:
+            return super().forward(batch)
         rows = torch.as_tensor(batch.obs)
-        level = self.values(rows, out.act).argmax(1)
-        if self.is_within_training_step:
-            explore = torch.rand(len(level), device=level.device) < self.epsilon
-            level = torch.where(explore, torch.randint_like(level, len(self.bid.levels)), level)
-        return Rows.of(logits=out.logits, act=torch.cat([out.act, level.unsqueeze(1).to(out.act)], 1), dist=out.dist, state=out.state)
+        x, after = self.actor.encoder.step(rows, state)
+        logits = self.actor.of(x, rows)
+        dist = self.actor.distribution(logits)
+        act = dist.sample() if self.is_within_training_step else dist.mode
+        if self.values is not None:
+            level = self.values.of(x, act).argmax(1)
+            if self.is_within_training_step:
+                explore = torch.rand(len(level), device=level.device) < self.epsilon
+                level = torch.where(explore, torch.randint_like(level, len(self.bid.levels)), level)
+            act = torch.cat([act, level.unsqueeze(1).to(act)], 1)
+        return Rows.of(logits=logits, act=act, dist=dist, state=after, features=x)
 
     def map_action(self, act: Any) -> npt.NDArray[np.float64]:
         """Raw rows [N, C + 1] -> the units of the action table [N, U]."""

@@ -383,10 +383,8 @@ class Hybrid(IPPO):
     epsilon_steps: int = setting(50_000, 1, 1_000_000_000, "env steps over which epsilon falls linearly")
 
     def check(self) -> None:
-        """As its parent's; the encoder is the hidden layers, and remembers nothing."""
+        """As its parent's; the encoder is the hidden layers, and a memory."""
         super().check()
-        if self.memory != "none":
-            raise UserError(f"algorithm.memory = {self.memory!r} under hybrid: legal is none")
         if not self.hidden:
             raise UserError("algorithm.hidden = []: at least one layer is needed, the encoder")
         if "both" not in (self.learner, self.route) and self.learner != self.route:

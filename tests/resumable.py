@@ -78,6 +78,8 @@ def main(name: str, folder: Path, seed: int, pause: float = 0.0) -> None:
     game, size = served(name), {"n_agents": 3}
     if game is COMMONS:
         size["horizon"] = 13
+    elif kind in MEMORIES:
+        size["delay"] = 2
 
     def watch(_: Progress) -> None:
         time.sleep(pause)

@@ -1,4 +1,7 @@
-"""Riddles of one tick: what is best depends on what is seen, and its worth is known. Toys for learning masked and mixed columns."""
+"""Riddles: what is best depends on what is seen, in the same tick or `delay` ticks before, and its worth is known.
+
+Toys for learning masked and mixed columns.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from marl.compiled import rule
-from marl.game import F8, I8, TERMINATED, Column, Discrete, Game, Role, array, inf
+from marl.game import F8, I8, RUNNING, TERMINATED, Column, Discrete, Game, Role, array, inf
 from marl.params import Params, param
 from marl.rng import draw, stream
 
@@ -19,6 +22,7 @@ SEEN, BANNED = 0, 1
 @dataclass(frozen=True)
 class RiddleParams(Params):
     n_agents: int = param(2, 1, 16, "agents")
+    delay: int = param(0, 0, 100, "ticks", "from what a bargainer sees to its bargain; it sees nothing between")
 
 
 class RiddleState(NamedTuple):
@@ -39,7 +43,7 @@ def begin(p, s, b):
 @rule
 def observe(p, s, b, obs):
     for a in range(p.n_agents):
-        obs[b, a, 0] = 2.0 * s.x[b, a] - 1.0
+        obs[b, a, 0] = 2.0 * s.x[b, a] - 1.0 if s.t[b] == 0 else 0.0
 
 
 @rule
@@ -73,6 +77,8 @@ def best_shelf() -> float:
 @rule
 def bargain(p, s, b, action, components, cost):
     """Side 1 is worth x - (amount - x)^2, side 0 is worth 1 - x - (amount + x)^2: each has an amount of its own."""
+    if s.t[b] < p.delay:
+        return RUNNING
     for a in range(p.n_agents):
         x, side, amount = s.x[b, a], action[b, a, 0], action[b, a, 1]
         s.won[b, a] = x - (amount - x) ** 2 if side == 1.0 else 1.0 - x - (amount + x) ** 2
@@ -82,6 +88,8 @@ def bargain(p, s, b, action, components, cost):
 
 BEST_BARGAIN = 0.75
 """E max(x, 1 - x)."""
+BLIND_BARGAIN = 5 / 12
+"""E x - E (1/2 - x)^2: the best of those who have not seen x."""
 
 
 def _riddle(name, step, action, mask=None):

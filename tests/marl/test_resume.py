@@ -78,7 +78,7 @@ def assert_equal_runs(one: Path, other: Path) -> None:
         assert_same(a, b, name)
 
 
-MEMORIES = ["ippo-gru", "ippo-lstm", "ia2c-gru", "mappo-attention", "idqn-attention", "vdn-lstm", "qmix-gru"]
+MEMORIES = ["ippo-gru", "ippo-lstm", "ia2c-gru", "mappo-attention", "idqn-attention", "vdn-lstm", "qmix-gru", "hybrid-lstm"]
 
 
 @pytest.mark.slow
