@@ -178,13 +178,14 @@ def ensemble(
     `kind`: mean, vote or uncertainty. `weights`: one a run, equal ones without. `temperature`: of the softmax over the values of
     members that have values, in the units of the reward. Raises UserError.
     """
-    from marl.ensemble import KINDS, checked_weights
+    from marl.convention import ENSEMBLES
+    from marl.ensemble import checked_weights
 
     check_asked(2, checkpoint)
     if isinstance(runs, str | Path) or not runs:
         raise UserError(f"runs = {runs!r}: a list of run folders is expected")
-    if kind not in KINDS:
-        raise UserError(f"ensemble = {kind!r}: legal are {', '.join(KINDS)}")
+    if kind not in ENSEMBLES:
+        raise UserError(f"ensemble = {kind!r}: legal are {', '.join(ENSEMBLES)}")
     if not (isinstance(temperature, int | float) and 0.0 < temperature < np.inf):
         raise UserError(f"temperature = {temperature!r}: legal range is above 0, in the units of the reward")
     shares = checked_weights(weights, len(runs))  # what can be refused is refused before anything is loaded
@@ -201,13 +202,13 @@ def _member(path: Path, checkpoint: str) -> Member:
 
 def show(report: Mapping[str, Any]) -> str:
     """A report as text."""
-    metrics = list(report["metrics"])
-    rows = [[f"ensemble, {report['ensemble']}", "", tables.interval(report["return"]), "", *(report["metrics"][m] for m in metrics)]]
-    for m in report["members"]:
-        rows.append([m["run"], m["algorithm"], *(tables.interval(m[k]) for k in ("return", "gain")), *(m["metrics"][x] for x in metrics)])
-    for name, b in report["baselines"].items():
-        rows.append([name, "baseline", *(tables.interval(b[k]) for k in ("return", "gain")), *(b["metrics"][x] for x in metrics)])
-    text = [tables.table(["everybody plays", "", "return, mean [95 % interval]", "the ensemble earns more", *metrics], rows)]
+    played = [(m["run"], m["algorithm"], m) for m in report["members"]]
+    played += [(name, "baseline", found) for name, found in report["baselines"].items()]
+    rows = [[f"ensemble, {report['ensemble']}", "", tables.interval(report["return"]), ""]]
+    rows += [[name, kind, *(tables.interval(found[k]) for k in ("return", "gain"))] for name, kind, found in played]
+    head = ["everybody plays", "", "return, mean [95 % interval]", "the ensemble earns more"]
+    values = [report["metrics"], *(found["metrics"] for _, _, found in played)]
+    text = [tables.players(head, rows, list(report["metrics"]), values)]
     text += tables.scores(report["scores"])
     text += [
         f"{path} was trained with {', '.join(differ)}; played as {report['setting']}" for path, differ in report["other_settings"].items()

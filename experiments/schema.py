@@ -12,7 +12,7 @@ from math import inf
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
-from marl.convention import REWARDS, TIME_LIMITS
+from marl.convention import ENSEMBLES, REWARDS, TIME_LIMITS
 from marl.errors import UserError
 from marl.params import Limits, choice, param, text
 
@@ -44,6 +44,14 @@ class Checkpoint:
 @dataclass
 class EarlyStopping:
     patience: int = param(0, 0, COUNT, "steps or episodes", "without a better evaluation before the run ends; 0: never")
+
+
+@dataclass
+class Ensemble:
+    """What `marl train` trains in turn and then evaluates as one (`experiments.members`)."""
+
+    members: list[str] = field(default_factory=list, metadata={"limits": Limits(help="experiments; each gets a folder in run_dir")})
+    kind: str = choice("mean", ENSEMBLES, "how the members act as one")
 
 
 @dataclass
@@ -84,6 +92,7 @@ class TrainConfig:
     evaluation: Evaluation = field(default_factory=Evaluation)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
+    ensemble: Ensemble = field(default_factory=Ensemble)
 
 
 WANTED = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}

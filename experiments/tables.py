@@ -18,6 +18,19 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return "\n".join([line(head), line(["-" * w for w in width]), *(line(c) for c in cells)])
 
 
+WIDE = 140
+"""Characters of a line beyond which metrics are turned: a row for each, a column for everyone."""
+
+
+def players(head: Sequence[str], rows: Sequence[Sequence[Any]], metrics: Sequence[str], values: Sequence[Mapping[str, Any]]) -> str:
+    """A row for everyone who played, the name first, then the metrics in its `values`; where these are many, in a table below."""
+    whole = table([*head, *metrics], [[*row, *(own[m] for m in metrics)] for row, own in zip(rows, values, strict=True)])
+    if max(map(len, whole.splitlines())) <= WIDE:
+        return whole
+    names = [str(row[0]) for row in rows]
+    return f"{table(head, rows)}\n\n{table(['metric', *names], [[m, *(own[m] for own in values)] for m in metrics])}"
+
+
 def markdown(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """The same as a table in Markdown; cells are taken as they are."""
     lines = [list(head), ["---"] * len(head), *([str(cell) for cell in row] for row in rows)]
@@ -44,10 +57,10 @@ def summary(report: Mapping[str, Any], speed: float | None = None) -> str:
     `report` is an evaluation.json: `return` with mean, low, high and episodes, `metrics`, `scores` by role,
     `baselines` and why some were `refused`.
     """
-    metrics = list(report["metrics"])
-    players = {"learned": report, **report["baselines"]}
-    rows = [[name, interval(found["return"]), *(found["metrics"][m] for m in metrics)] for name, found in players.items()]
-    text = [table(["everybody plays", "return, mean [95 % interval]", *metrics], rows)]
+    played = {"learned": report, **report["baselines"]}
+    rows = [[name, interval(found["return"])] for name, found in played.items()]
+    values = [found["metrics"] for found in played.values()]
+    text = [players(["everybody plays", "return, mean [95 % interval]"], rows, list(report["metrics"]), values)]
     text += scores(report["scores"])
     for role, gain in report.get("exploitability", {}).items():
         text.append(f"a best response of {role} gains {interval(gain)} over {number(gain['present'])}")

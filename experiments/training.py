@@ -49,6 +49,8 @@ def train(env: str, algorithm: str, modules: Sequence[str] = (), **overrides: An
 
 def begin(setup: Setup) -> Result:
     """Run to the end in a new folder. One that is refused before its first checkpoint leaves no folder behind. Raises UserError."""
+    if setup.config["ensemble"]["members"]:
+        raise UserError("ensemble.members: an ensemble is trained by marl train without -m, legal is [] here")
     folder = run_folder.create(Path(setup.config["run_dir"]), setup.config)
     try:
         return execute(setup, folder)
@@ -170,7 +172,13 @@ def main(arguments: Sequence[str]) -> int:
         from experiments.multirun import multirun
 
         return multirun(accepted(overrides, sweep=True))
-    print(show(begin(compose(overrides))))
+    setup = compose(overrides)
+    if setup.config["ensemble"]["members"]:
+        from experiments import members
+
+        print(members.train(setup, overrides))
+        return 0
+    print(show(begin(setup)))
     return 0
 
 

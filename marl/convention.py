@@ -1,9 +1,10 @@
-"""What a learner is paid, and what the time limit of a continuing game means: two conventions that published returns depend on.
+"""What a learner is paid, and what the time limit of a continuing game means: conventions that published returns depend on.
 
 A team is all agents that learn. `team_sum` pays each of them the sum of what those who acted earned, `team_mean` that sum
 over all n learners, whether they still act or not (as the common reward of EPyMARL, Papoudakis et al. 2021).
 Under `bootstrap` a horizon that cuts a continuing game only ends the sum of rewards: the value of what would follow
 stands for the rest (Pardo et al. 2018). Under `terminal` nothing follows, which is what code does that reads "done" alone.
+A third one: the ways in which several policies act as one, whose formulas are in `marl.ensemble`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ INDIVIDUAL = "individual"
 REWARDS = (INDIVIDUAL, "team_sum", "team_mean")
 BOOTSTRAP, TERMINAL = "bootstrap", "terminal"
 TIME_LIMITS = (BOOTSTRAP, TERMINAL)
+ENSEMBLES = ("mean", "vote", "uncertainty")
 
 
 def pay(

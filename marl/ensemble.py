@@ -29,12 +29,12 @@ from tianshou.algorithm.algorithm_base import Policy
 from tianshou.data import Batch
 from torch import Tensor, nn
 
+from marl.convention import ENSEMBLES
 from marl.errors import UserError
 from marl.game import F8, I8, ActionTable, Column, Discrete
 from marl.opinion import Opinion, in_units, on_scale, opinion_of, share
 from marl.team import LightPolicy, Part, seen
 
-KINDS = ("mean", "vote", "uncertainty")
 SUREST_VARIANCE = 1e-6
 """Least variance that a member is believed to have: a thousandth of the column's range, squared."""
 SUREST_ENTROPY = 1e-3
@@ -45,8 +45,8 @@ EVEN = 1e-9
 
 def combine(kind: str, opinions: Sequence[Opinion], table: ActionTable, weights: npt.ArrayLike) -> F8:
     """Actions [N, U] in the units of `table` of what the members would do; `weights` [M]. Raises UserError for an unknown kind."""
-    if kind not in KINDS:
-        raise UserError(f"ensemble = {kind!r}: legal are {', '.join(KINDS)}")
+    if kind not in ENSEMBLES:
+        raise UserError(f"ensemble = {kind!r}: legal are {', '.join(ENSEMBLES)}")
     if len(opinions) == 1:
         return opinions[0].action
     given, own = np.stack([o.action for o in opinions]), np.asarray(weights, np.float64)[:, None]

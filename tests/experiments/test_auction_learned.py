@@ -43,6 +43,7 @@ def metric(setup: Any, run: Any, name: str, episodes: int = 2_048) -> Any:
         ("gaelp_ppo", ["algorithm.rollout=4", "env.horizon=4", "env.auctions_per_tick=64"]),
         ("gaelp_sac", ["algorithm.warm_up=8", "algorithm.batch=8", "algorithm.replay=1000", "env.horizon=4", "env.auctions_per_tick=64"]),
         ("gaelp_dqn", ["algorithm.warm_up=8", "algorithm.batch=8", "algorithm.replay=1000", "env.horizon=4", "env.auctions_per_tick=64"]),
+        ("gaelp_hybrid", ["algorithm.rollout=4", "algorithm.sequence=2", "algorithm.batch=8", "env.horizon=4", "env.auctions_per_tick=64"]),
     ],
 )
 def test_presets_run(experiment: str, overrides: list[str], tmp_path: Path) -> None:

@@ -29,3 +29,19 @@ def test_experiments_resolve_to_the_documents_settings(experiment: str) -> None:
     }  # fmt: skip
     if experiment == "gaelp_dqn":  # 10,000 environment steps between copies of the target network
         assert config["algorithm"]["target"] * config["n_envs"] * config["algorithm"]["rollout"] == 10_000
+
+
+def test_the_hybrids_journey_resolves_to_the_documents_settings() -> None:
+    config = compose(["experiment=gaelp_hybrid"]).config
+    wanted = {"name": "hybrid", "memory": "lstm", "replay": 50_000, "batch": 256, "gae_lambda": 0.95, "learner": "both", "route": "both"}
+    assert {key: config["algorithm"][key] for key in wanted} == wanted
+    assert (config["n_envs"], config["threads"]) == (16, 2)
+    assert {key: config["env"][key] for key in ("preset", "actions", "pay", "creatives")} == {
+        "preset": "journey", "actions": "hybrid", "pay": "four_part", "creatives": 50,
+    }  # fmt: skip
+
+
+def test_the_ensemble_resolves_to_its_three_experiments() -> None:
+    config = compose(["experiment=gaelp_ensemble"]).config
+    assert config["ensemble"] == {"members": ["gaelp_ppo", "gaelp_sac", "gaelp_dqn"], "kind": "uncertainty"}
+    assert config["env"]["preset"] == "campaign"

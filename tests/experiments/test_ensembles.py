@@ -13,6 +13,7 @@ import pytest
 
 import envs
 import experiments
+from experiments import compose
 from experiments.cli import main
 from experiments.run_folder import config_hash
 from marl.errors import UserError
@@ -124,6 +125,54 @@ def test_an_unreadable_member_is_named(runs: Path, marl: Marl, tmp_path: Path) -
         f"{tmp_path / 'torn' / 'best.pt'} cannot be read"
         in marl("evaluate", str(runs / "ippo"), str(tmp_path / "torn"), "--ensemble", "mean").refusal
     )
+
+
+def conf(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A configuration of ours with two more experiments: a member, and an ensemble."""
+    ours = folder / "conf"
+    shutil.copytree(compose.CONF, ours)
+    (ours / "experiment" / "slow_ippo.yaml").write_text("# @package _global_\nalgorithm: {lr: 0.001}\n")
+    (ours / "experiment" / "two.yaml").write_text(f"# @package _global_\nensemble: {text}\n")
+    monkeypatch.setattr(compose, "CONF", ours)
+
+
+def test_members_are_trained_in_turn_and_resumed(marl: Marl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    conf("{members: [slow_ippo, shelved], kind: vote}", tmp_path, monkeypatch)
+    shutil.copy(compose.CONF / "experiment" / "slow_ippo.yaml", compose.CONF / "experiment" / "shelved.yaml")
+    root = tmp_path / "both"
+    given = ["train", *TINY, "experiment=two", f"run_dir={root}", "total_steps=20"]
+    said = marl(*given)
+    assert said.code == 0 and "ensemble, vote" in said.out
+    report = json.loads((root / "ensemble.json").read_text())
+    assert [m["run"] for m in report["members"]] == [str(root / "slow_ippo"), str(root / "shelved")]
+    metrics = (root / "slow_ippo" / "metrics.jsonl").read_bytes()
+    shutil.rmtree(root / "shelved")  # as if it had been killed before its second member
+    assert marl(*given).code == 0
+    assert (root / "slow_ippo" / "metrics.jsonl").read_bytes() == metrics
+    assert json.loads((root / "ensemble.json").read_text()) == report
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{members: [slow_ippo, slow_ippo]}", "every member once is expected"),
+        ("{members: [slow_ippo, two]}", "two is an ensemble itself"),
+        ("{members: [slow_ippo, nobody]}", "nobody"),
+        ("{members: [slow_ippo], kind: best}", "ensemble.kind = 'best': legal is one of mean, vote, uncertainty"),
+    ],
+)
+def test_an_ensemble_is_refused_before_it_trains(
+    text: str, message: str, marl: Marl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conf(text, tmp_path, monkeypatch)
+    assert message in marl("train", *TINY, "experiment=two", f"run_dir={tmp_path / 'r'}").refusal
+    assert not (tmp_path / "r").exists()
+
+
+def test_an_ensemble_is_no_run_of_a_sweep(marl: Marl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    conf("{members: [slow_ippo]}", tmp_path, monkeypatch)
+    said = marl("train", "-m", *TINY, "experiment=two", f"run_dir={tmp_path / 'r'}")
+    assert said.code == 2 and "an ensemble is trained by marl train without -m" in said.err
 
 
 def test_no_members_are_refused() -> None:

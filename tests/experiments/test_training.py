@@ -173,6 +173,7 @@ def test_a_sweep(launcher: str, marl: Marl, tmp_path: Path) -> None:
     assert [RunFolder(root / n).read_config()["seed"] for n in "01"] == [0, 1]
     assert RunFolder(root / "0").metrics.read_bytes() != RunFolder(root / "1").metrics.read_bytes()
     assert "env.horizon=5 seed=1" in said.out
+    assert all("start in" in RunFolder(root / n).log.read_text() for n in "01")
 
 
 def test_a_sweep_with_a_mistyped_key(marl: Marl) -> None:
