@@ -207,7 +207,7 @@ def check_goal(trial: Trial) -> None:
             reward, over = aims.outcome(rows[own][:, aims.achieved], rows[own][:, aims.desired])
             if not np.array_equal(np.asarray(reward, np.float32), copies.reward[:, group.lo : group.hi][own]):
                 raise trial.refuse(f"the goal of {role} pays something else than the tick did")
-            ended = np.broadcast_to((copies.status == TERMINATED)[:, None], own.shape)[own]
+            ended = np.broadcast_to((copies.status == TERMINATED)[:, None], own.shape)[own] & aims.ends
             if not np.array_equal(over, ended):
                 raise trial.refuse(f"the goal of {role} and the tick do not agree on whether the game is over")
 

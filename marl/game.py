@@ -113,11 +113,13 @@ class Goal:
 
     `outcome(params, achieved [N, g], desired [N, g])` is what a tick pays and whether it ends the game, (reward [N], over [N]),
     where those are what the observation after it shows. So what was reached can be learned from as if it had been the goal.
+    A game that does not end by its goal (`ends` False) ends as it does whatever the goal is.
     """
 
     achieved: tuple[str, ...]
     desired: tuple[str, ...]
     outcome: Callable[[Any, F4, F4], tuple[F4, B1]]
+    ends: bool = True
 
     def aims(self, role: Any, params: Any) -> Aims:
         """The goal by column number, of a role or its group. Raises UserError where the columns are not the role's."""
@@ -127,15 +129,16 @@ class Goal:
             what = f"column {missing[0]!r}" if missing else f"{len(self.achieved)} columns achieved and {len(self.desired)} desired"
             raise UserError(f"goal of {role.name!r} has {what}: expected are as many columns of its observation of each kind")
         achieved, desired = (np.array([columns.index(name) for name in names]) for names in (self.achieved, self.desired))
-        return Aims(achieved, desired, lambda a, d: self.outcome(params, a, d))
+        return Aims(achieved, desired, lambda a, d: self.outcome(params, a, d), self.ends)
 
 
 class Aims(NamedTuple):
-    """A goal at known parameters: numbers of the columns [g], and outcome(achieved, desired) -> (reward [N], over [N])."""
+    """A goal at known parameters: numbers of the columns [g], outcome(achieved, desired) -> (reward [N], over [N]), what ends games."""
 
     achieved: npt.NDArray[np.intp]
     desired: npt.NDArray[np.intp]
     outcome: Callable[[F4, F4], tuple[F4, B1]]
+    ends: bool = True
 
 
 @dataclass(frozen=True)

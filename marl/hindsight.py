@@ -2,7 +2,7 @@
 
 Of the rows drawn, each is relabelled with probability k / (k + 1), the strategy `future` with k goals a row: its goal becomes
 what was achieved after a tick drawn uniformly from its own to its episode's last (or newest) one; the reward, and whether
-the game is over, are what the game says of that goal.
+the game is over, are what the game says of that goal, or it ends as it did where goals end nothing.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ class HindsightBuffer(LaneBuffer):
             rows.__dict__[name][which[:, None], self.aims.desired] = goal
         reward, over = self.aims.outcome(rows.obs_next[which][:, self.aims.achieved], goal)
         rows.rew[which] = reward
+        over = over if self.aims.ends else rows.terminated[which]
         ended = rows.truncated[which] | over
         rows.terminated[which], rows.truncated[which], rows.done[which] = over, rows.truncated[which] & ~over, ended
         return rows, index

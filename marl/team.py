@@ -143,11 +143,11 @@ def _grids(copies: Copies) -> dict[str, npt.NDArray[np.float64]]:
 
 
 def _aims(copies: Copies, groups: Sequence[Group]) -> dict[str, Aims]:
-    """Role -> the goal that it is after, where the game declares one and its reward has the weights that it was declared with."""
-    game, weights = getattr(copies, "game", None), getattr(copies, "weights", {})
-    if game is None or game.goal is None or any(weights[name] != component.weight for name, component in game.reward.items()):
+    """Role -> the goal that it is after, where the game declares one and its reward has the weights of these parameters."""
+    game, weights, params = (getattr(copies, name, None) for name in ("game", "weights", "params"))
+    if game is None or game.goal is None or weights != game.default_weights(params):
         return {}
-    params, declared = getattr(copies, "params", None), {group.name: group for group in groups}
+    declared = {group.name: group for group in groups}
     return {role: goal.aims(declared[role], params) for role, goal in game.goal(params).items()}
 
 

@@ -5,7 +5,7 @@ One name and one set of parameters; advertising has rules, state and columns of 
 
 from __future__ import annotations
 
-from envs.auction import accounts, baselines, bidders, market, rewards, rules, views
+from envs.auction import accounts, baselines, bidders, goal, market, rewards, rules, views
 from envs.auction.params import AuctionParams
 from envs.auction.presets import PRESETS
 from envs.auction.state import MarketState
@@ -42,6 +42,7 @@ MARKET = Game(
     baselines=bidders.BASELINES,
     reference=bidders.reference,
     action_grid=bidders.action_grid,
+    goal=goal.goals,
     picture=Picture("envs.auction.page:draw", ("place", "pool")),
     citation="Balseiro and Gur 2019; Zhang et al. 2014; Chapelle 2014; Edelman, Ostrovsky and Schwarz 2007",
 )

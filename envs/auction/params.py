@@ -45,7 +45,8 @@ WEIBULL = 1
 ATTRIBUTIONS = ("last", "linear", "time_decay", "position", "shapley")
 LAST, LINEAR, TIME_DECAY, POSITION, SHAPLEY = 0, 1, 2, 3, 4
 FEEDBACKS = ("full", "winner", "aggregate", "min_to_win")
-REWARDS = ("profit", "attributed", "weighted", "four_part")
+REWARDS = ("profit", "attributed", "weighted", "four_part", "target_cpa", "target_roas")
+AIM_CPA, AIM_ROAS = 1, 2
 TOUCHES = 8
 """Touches that a path keeps, the latest."""
 STAGES = 5
@@ -124,6 +125,7 @@ class AuctionParams(PlainParams):
     cpa_low: float = param(0.0, 0.0, 1e6, "$ per conversion", "target of the first advertiser; 0: none")
     cpa_high: float = param(0.0, 0.0, 1e6, "$ per conversion", "target of the last advertiser, those between evenly")
     roas_target: float = param(0.0, 0.0, 100.0, "value over spend", "0: none")
+    target_band: float = param(0.1, 0.0, 10.0, "share of the target", "by which pay target_* lets what is reached differ from it")
     budget_spread: float = param(0.0, 0.0, 0.95, "share", "budgets lie evenly in 1 -+ this times their mean")
     day_cap: float = param(0.0, 0.0, 1e6, "$ per day", "hard limit of a day's spend; 0: none")
     record: bool = param(False, 0, 1, "", "every bid of the last tick stays in the state, for marl export")
@@ -139,6 +141,11 @@ class AuctionParams(PlainParams):
             raise UserError(f"{name}.click_low = {self.click_low} clicks per exposure: legal is up to click_high = {self.click_high}")
         if self.delay > self.window and self.delay > 0:
             raise UserError(f"{name}.delay = {self.delay} days with window = {self.window} days: legal is a mean within the window")
+        if (self.pay == "target_cpa" and not self.cpa_low) or (self.pay == "target_roas" and not self.roas_target):
+            missing = "cpa_low and cpa_high" if self.pay == "target_cpa" else "roas_target"
+            raise UserError(f"{name}.pay = {self.pay!r} without a target: legal with {missing} above 0")
+        if self.aim and self.team_share:
+            raise UserError(f"{name}.team_share = {self.team_share} with pay = {self.pay!r}: legal is 0, a target is everybody's own")
         if bool(self.cpa_low) != bool(self.cpa_high):
             raise UserError(f"{name}.cpa_low = {self.cpa_low}, cpa_high = {self.cpa_high}: both are given, or none")
 
@@ -146,6 +153,11 @@ class AuctionParams(PlainParams):
     def advertising(self) -> int:
         """1 in mode advertising."""
         return int(self.mode == "advertising")
+
+    @derived
+    def aim(self) -> int:
+        """What pay target_* asks for: 1 spend per conversion, 2 value over spend; 0: another pay."""
+        return {"target_cpa": AIM_CPA, "target_roas": AIM_ROAS}.get(self.pay, 0)
 
     @property
     def dearest(self) -> float:

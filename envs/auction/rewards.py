@@ -11,12 +11,16 @@ The named reward `weighted` has eight components in [0, 1], divided by the runni
 ROAS r/(1 + r), click rate over twice the mean rate, conversions 1 - e^-n, brand safety, 1 - |spend - plan|/plan, 1/sqrt(1 + visits) of the
 strategy cell, entropy of the spend over strategy cells, violations of target or daily limit. `four_part` is placement + attributed +
 pending + .1 fresh; placement is the mean over exposures of (1/position) x (1 + clicked - price over the expected value, at least -1).
+
+target is a goal (`envs.auction.goal`): -1 in every tick after which the episode's spend per conversion (pay = target_cpa) or value over
+spend (target_roas) is off the advertiser's target by more than `target_band` of it, else 0.
 """
 
 from __future__ import annotations
 
 import math
 
+from envs.auction.goal import near, reached, wanted
 from envs.auction.params import MICRO, STRATEGIES, UNLIMITED
 from envs.auction.state import all_, apart, arm_, inlined, mean_, own_
 from marl.game import Column, Component, index, inf
@@ -37,6 +41,7 @@ REWARD = {
     "diversity": Component(0.0),
     "violations": Component(0.0),
     "placement": Component(0.0),
+    "target": Component(0.0, "ticks off the target, negative"),
 }
 NAMED = {
     "profit": {},
@@ -46,6 +51,8 @@ NAMED = {
         "violations": -2.0,
     },
     "four_part": {"profit": 0.0, "placement": 1.0, "attributed": 1.0, "pending": 1.0, "fresh": 0.1},
+    "target_cpa": {"profit": 0.0, "target": 1.0},
+    "target_roas": {"profit": 0.0, "target": 1.0},
 }  # fmt: skip
 """Named reward -> weights that differ from the declared ones."""
 COST = {
@@ -171,6 +178,8 @@ def pay(p, s, b, components, cost):
         named_parts(p, s, b, a, components)
         if p.risk_adjusted:
             steady(p, s, b, a, components)
+        if p.aim > 0:
+            components[b, a, reward_.target] = 0.0 if near(reached(p, s, b, a), wanted(p, a), p.target_band) else -1.0
         shown = s.own[b, a, own_.tick_shown]
         if p.purses[a] < UNLIMITED:
             cost[b, a, cost_.budget_spent] = s.own[b, a, own_.tick_spent] / p.purses[a]

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import math
 
+from envs.auction import goal
 from envs.auction.campaign import campaign_columns, fill_campaign, journey_columns
+from envs.auction.goal import reached, wanted
 from envs.auction.params import CAMPAIGN, MICRO, STAGES, UNLIMITED
 from envs.auction.state import all_, apart, arm_, inlined, mean_, own_, whole_
 from marl.compiled import rule
@@ -64,6 +66,11 @@ ORGANIC = ("organic", "search", "social", "display")
 
 def columns(p) -> dict[str, Column]:
     """Columns of the view, in order: a bidder's, a campaign's, or a campaign's with its users' journeys."""
+    return own_columns(p) | (goal.COLUMNS if p.aim else {})
+
+
+def own_columns(p) -> dict[str, Column]:
+    """Without those of a target that is paid for."""
     if p.actions == "campaign" or p.individual:
         return campaign_columns(p.channels) | (journey_columns(p.segments, p.channels) if p.individual else {})
     table = dict(BASE) | FEEDBACK["full" if p.padded else p.feedback]
@@ -235,3 +242,6 @@ def observe(p, s, b, obs):
             at = see_creatives(p, s, b, a, obs, at)
             at = see_channels(p, s, b, a, obs, at)
             see_users(p, s, b, a, obs, at)
+        if p.aim > 0:
+            end = obs.shape[2]
+            obs[b, a, end - 2], obs[b, a, end - 1] = reached(p, s, b, a), wanted(p, a)

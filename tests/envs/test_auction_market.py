@@ -155,7 +155,10 @@ def test_named_rewards_have_their_weights() -> None:
     four = envs.make("auction", 1, **RICH, pay="four_part").weights
     assert {k: w for k, w in four.items() if w} == {"placement": 1.0, "attributed": 1.0, "pending": 1.0, "fresh": 0.1}
     assert {k: w for k, w in envs.make("auction", 1, **RICH).weights.items() if w} == {"profit": 1.0}
-    assert set(NAMED) == {"profit", "attributed", "weighted", "four_part"}
+    aimed = {"target_cpa": {"cpa_low": 1.0, "cpa_high": 1.0}, "target_roas": {"roas_target": 1.0}}
+    for pay, target in aimed.items():
+        assert {k: w for k, w in envs.make("auction", 1, **RICH, pay=pay, **target).weights.items() if w} == {"target": 1.0}
+    assert set(NAMED) == {"profit", "attributed", "weighted", "four_part", *aimed}
 
 
 def test_a_conversions_money_enters_once() -> None:
