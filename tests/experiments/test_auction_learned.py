@@ -10,10 +10,11 @@ import pytest
 
 from envs.auction import theory
 from experiments import run_folder
-from experiments.bidders import focal
+from experiments.bidders import focal, learned
 from experiments.build import copies_of, run_of
 from experiments.compose import compose
 from experiments.training import execute
+from marl import stats
 from marl.evaluate import choose, evaluate, seed_of
 from tests.experiments.conftest import Marl
 
@@ -120,28 +121,32 @@ def test_pacing_is_learned(rho: float, share: float, seed: int, tmp_path: Path) 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_gsp_is_learned_between_envy_free_and_truthful(seed: int, tmp_path: Path) -> None:
-    """v = (10, 4, 2), x = (200, 100): revenue from 800, envy-free, to 1000, truthful."""
+    """v = (10, 4, 2), x = (200, 100): revenue from 800, envy-free, to 1000, truthful.
+
+    Bids above one's value are weakly dominated (Edelman, Ostrovsky and Schwarz 2007): they cost something only where rivals tremble, so
+    their policies keep some deviation.
+    """
     setup, run = trained(
-        "first_price", tmp_path / "run", "env.preset=position_gsp", "sharing=none", f"seed={seed}", "algorithm.log_std=-1.5"
-    )
+        "first_price", tmp_path / "run", "env.preset=position_gsp", "sharing=none", f"seed={seed}", "algorithm.log_std=-0.7",
+        "algorithm.lr=0.003", "algorithm.entropy=0.02",
+    )  # fmt: skip
     revenue = float(metric(setup, run, "revenue").mean())
     print(f"gsp seed {seed}: revenue {revenue:.1f}, envy-free 800, truthful 1000")
     assert 800 * 0.98 <= revenue <= 1000 * 1.001
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("algorithm", ["ippo", "isac"])
-def test_advertisers_beat_pacing_by_hand(algorithm: str, seed: int, tmp_path: Path) -> None:
-    """On preset train one learner among dual pacers earns more than PID and dual pacing would in its place, on the same episodes."""
-    experiment = {"ippo": "advertiser", "isac": "advertiser_isac"}[algorithm]
-    setup, run = trained(experiment, tmp_path / "run", f"seed={seed}", last=False)
-    make = copies_of(setup)
-    result = evaluate(lambda n: make({}, n), run.plan, run.policies, 256, run.seed)
-    mine = result.by_episode
+@pytest.mark.parametrize("experiment", ["advertiser", "advertiser_isac"])
+def test_advertisers_beat_pacing_by_hand(experiment: str, tmp_path: Path) -> None:
+    """On preset train one learner among dual pacers earns more than PID and dual pacing in its place: five seeds, the same episodes."""
+    market, episodes, held_out = {"preset": "train"}, 2_048, 7
+    known = {name: focal(market, name, "dual", episodes, held_out)[0].mean() for name in ("random", "pid", "dual")}
+    mine = []
+    for seed in SEEDS:
+        trained(experiment, tmp_path / str(seed), f"seed={seed}")
+        mine.append(float(learned(str(tmp_path / str(seed)), market, episodes, held_out)[1].mean()))
     for name in ("pid", "dual"):
-        other, _ = focal({"preset": "train"}, name, "dual", 256, seed_of(run.seed))
-        gain = mine - other
-        error = gain.std() / np.sqrt(len(gain))
-        print(f"{algorithm} seed {seed}: {mine.mean():.2f} against {name} {other.mean():.2f}, gain {gain.mean():+.2f} +- {2 * error:.2f}")
-        assert gain.mean() > 2 * error
+        gain = stats.student_interval(np.array(mine) / known[name] - 1.0)
+        scores = " ".join(f"{(x - known['random']) / (known['pid'] - known['random']):.3f}" for x in mine)
+        print(f"{experiment}: scores {scores}; over {name} {gain.point:+.2%} [{gain.low:+.2%}, {gain.high:+.2%}]")
+        assert gain.low > 0
