@@ -67,12 +67,13 @@ def session() -> Any:
 def accepted(overrides: Sequence[str], sweep: bool = False) -> list[str]:
     """The overrides, read: keys are declared and stay, so none is added (`+`) or deleted (`~`); below `env.kwargs` any key is good.
 
-    Several values of a key (`seed=0,1`) are a sweep. Raises UserError.
+    Several values of a key (`seed=0,1`) are a sweep. An optional group that is null is left out, as it is by default. Raises UserError.
     """
-    return [_accepted(line, sweep) for line in overrides]
+    found = [_accepted(line, sweep) for line in overrides]
+    return [line for line in found if line is not None]
 
 
-def _accepted(line: str, sweep: bool) -> str:
+def _accepted(line: str, sweep: bool) -> str | None:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
@@ -91,7 +92,9 @@ def _accepted(line: str, sweep: bool) -> str:
         if not sweep:
             raise UserError(f"override {line!r}: several values make a sweep (-m), a list is written {key}=[a,b]")
         return line
-    if key in GROUPS and not isinstance(value, str) and not (value is None and key in OPTIONAL):
+    if key in OPTIONAL and value is None:
+        return None  # Hydra takes no null for a group
+    if key in GROUPS and not isinstance(value, str):
         raise UserError(f"{key} = {value!r}: the name of a choice is expected")
     if key.startswith("env.kwargs.") or (key == "env.kwargs" and isinstance(value, dict)):
         return f"++{key}={override.get_value_element_as_str()}"

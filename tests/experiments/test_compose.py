@@ -35,6 +35,10 @@ def test_defaults_are_the_declared_ones() -> None:
     assert config["run_dir"].endswith("-commons-ippo-s0")
 
 
+def test_an_optional_group_may_be_null() -> None:
+    assert compose(["env=commons", "experiment=null", "profile=null", "seed=3"]).config["seed"] == 3
+
+
 def test_given_beats_preset_beats_declared() -> None:
     config = compose(["env=auction", "env.preset=first_price_five", "env.auctions_per_tick=1_000"]).config["env"]
     assert (config["n_agents"], config["format"], config["auctions_per_tick"], config["reserve"]) == (5, "first", 1000, 0.0)
