@@ -18,7 +18,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from algorithms.networks import ACTIVATIONS, ILLEGAL, mlp
+from algorithms.networks import ILLEGAL, features, mlp
 from marl.team import Part
 
 
@@ -49,9 +49,9 @@ class Members(nn.Module):
 
     def __init__(self, part: Part, hidden: Sequence[int], activation: str) -> None:
         super().__init__()
-        *lower, self.width = hidden
+        self.width = hidden[-1]
         self.observed, self.team = part.observed, part.teams
-        self.embed = nn.Sequential(mlp(part.observed, self.width, lower, activation, math.sqrt(2.0)), ACTIVATIONS[activation]())
+        self.embed = features(part.observed, hidden, activation)
 
     def embedded(self, rows: Tensor) -> Tensor:
         """[n, N, H]."""

@@ -5,7 +5,6 @@ A raw action row is [the policy's columns as `algorithms.networks.Columns` has t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from algorithms import settings
-from algorithms.networks import ACTIVATIONS, Actor, Columns, Product, mlp
+from algorithms.networks import Actor, Columns, Product, features, mlp
 from algorithms.onpolicy import ActorPolicy, Rows
 from algorithms.recurrent import Trunk, learned_rows
 from marl.errors import UserError
@@ -55,9 +54,8 @@ class Encoder(nn.Module):
 
     def __init__(self, part: Part, s: settings.Hybrid) -> None:
         super().__init__()
-        *lower, self.width = s.hidden
-        self._observed = part.observed
-        self.layers = nn.Sequential(mlp(part.observed, self.width, lower, s.activation, math.sqrt(2.0)), ACTIVATIONS[s.activation]())
+        self.width, self._observed = s.hidden[-1], part.observed
+        self.layers = features(part.observed, s.hidden, s.activation)
 
     def forward(self, obs: Any) -> Tensor:
         """x of the rows to learn from."""
@@ -73,25 +71,20 @@ class Encoder(nn.Module):
         return self(after)
 
 
-class RememberingEncoder(nn.Module):
+class RememberingEncoder(Trunk):
     """An Encoder with a memory behind the hidden layers: x is what the memory gives. One state a lane, under all heads."""
 
     def __init__(self, part: Part, s: settings.Hybrid) -> None:
-        super().__init__()
-        self.trunk = Trunk(part.observed, s)
-        self.width, self.state_width = self.trunk.width, self.trunk.memory.state_width
+        super().__init__(part.observed, s)
+        self.state_width = self.memory.state_width
 
     def forward(self, obs: Slices) -> Tensor:
         """x of the rows to learn from, unrolled from the stored states."""
-        return self.trunk.kept(obs)
-
-    def step(self, rows: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """(x [n, H], next state [n, S]) of rows of one tick; without a state an episode begins."""
-        return self.trunk.step(rows, state)
+        return self.kept(obs)
 
     def ahead(self, obs: Slices, after: Tensor) -> Tensor:
         """x of the rows [N, width] that followed those of the slices, one tick on from the state after each."""
-        states = self.trunk.unroll(obs, every=True)[1]
+        states = self.unroll(obs, every=True)[1]
         return self.step(after, states if obs.kept is None else states[obs.kept])[0]
 
 
@@ -113,8 +106,8 @@ class EncodedActor(Actor):
 
     def forward(self, obs: Any, state: Any = None, info: Any = None) -> tuple[Tensor, Any]:
         """(means and logits, state) of rows, or of the rows of Slices to learn from."""
-        seen = obs if isinstance(obs, Slices) else torch.as_tensor(obs)
-        return self.of(routed(self.encoder, seen, self._moves), learned_rows(seen) if isinstance(seen, Slices) else seen), state
+        rows = learned_rows(obs) if isinstance(obs, Slices) else torch.as_tensor(obs)
+        return self.of(routed(self.encoder, obs, self._moves), rows), state
 
     def of(self, x: Tensor, rows: Tensor) -> Tensor:
         """Means and logits of the features of rows."""
@@ -137,7 +130,7 @@ class EncodedCritic(nn.Module):
 
     def forward(self, obs: Any, act: Any = None, info: Any = None) -> Tensor:
         """[N, 1]."""
-        found: Tensor = self.net(routed(self.encoder, obs if isinstance(obs, Slices) else torch.as_tensor(obs), self._moves))
+        found: Tensor = self.net(routed(self.encoder, obs, self._moves))
         return found
 
     def step(self, rows: Tensor, state: Any) -> tuple[Tensor, Any]:
@@ -168,9 +161,9 @@ class BidValues(nn.Module):
 
 
 def routed(encoder: Any, obs: Any, moves: bool) -> Tensor:
-    """x of observations; without `moves` no gradient passes."""
+    """x of rows, an array of them or Slices; without `moves` no gradient passes."""
     with torch.set_grad_enabled(moves and torch.is_grad_enabled()):
-        found: Tensor = encoder(obs)
+        found: Tensor = encoder(obs if isinstance(obs, Slices) else torch.as_tensor(obs))
     return found
 
 
@@ -198,7 +191,7 @@ class HybridPolicy(ActorPolicy):
 
     def initial(self, n: int) -> Tensor:
         """States of n lanes whose episode begins, [n, S]."""
-        found: Tensor = self.actor.encoder.trunk.memory.initial(n)
+        found: Tensor = self.actor.encoder.memory.initial(n)
         return found
 
     @contextmanager

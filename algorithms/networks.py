@@ -35,6 +35,12 @@ def mlp(inputs: int, outputs: int, hidden: Sequence[int], activation: str, last_
     return nn.Sequential(*stack, _linear(widths[-1], outputs, last_gain))
 
 
+def features(inputs: int, hidden: Sequence[int], activation: str) -> nn.Sequential:
+    """Hidden layers that heads or a memory stand on: the last one activated as well."""
+    *lower, last = hidden
+    return nn.Sequential(mlp(inputs, last, lower, activation, math.sqrt(2.0)), ACTIVATIONS[activation]())
+
+
 def _linear(inputs: int, outputs: int, gain: float) -> nn.Linear:
     layer = nn.Linear(inputs, outputs)
     nn.init.orthogonal_(layer.weight, gain)
@@ -194,8 +200,8 @@ class Dueling(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, hidden: Sequence[int], activation: str, last_gain: float) -> None:
         super().__init__()
-        *lower, last = hidden
-        self.trunk = nn.Sequential(mlp(inputs, last, lower, activation, math.sqrt(2.0)), ACTIVATIONS[activation]())
+        last = hidden[-1]
+        self.trunk = features(inputs, hidden, activation)
         self.value, self.advantage = _linear(last, 1, last_gain), _linear(last, outputs, last_gain)
 
     def forward(self, obs: Tensor) -> Tensor:

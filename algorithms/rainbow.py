@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from algorithms import check_serves, settings
 from algorithms.choices import Choices, ChoosingPolicy, ValueNet
-from algorithms.networks import ACTIVATIONS, mlp
+from algorithms.networks import features
 from algorithms.offpolicy import Light, rising
 from algorithms.onpolicy import adam
 from algorithms.opinions import of_values
@@ -38,8 +38,8 @@ class NoisyHeads(nn.Module):
 
     def __init__(self, inputs: int, choices: int, s: settings.Rainbow) -> None:
         super().__init__()
-        *lower, last = s.hidden
-        self.trunk = nn.Sequential(mlp(inputs, last, lower, s.activation, 2.0**0.5), ACTIVATIONS[s.activation]())
+        last = s.hidden[-1]
+        self.trunk = features(inputs, s.hidden, s.activation)
         self.value, self.advantage = NoisyLinear(last, s.atoms, s.noise), NoisyLinear(last, choices * s.atoms, s.noise)
 
     def forward(self, obs: Tensor) -> Tensor:

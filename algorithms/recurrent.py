@@ -7,7 +7,6 @@ algorithms without memory serve unchanged. Actor and critic have a memory each.
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 
 from algorithms import settings
 from algorithms.memory import memory_of
-from algorithms.networks import ACTIVATIONS, Actor, Critic, mlp
+from algorithms.networks import Actor, Critic, features, mlp
 from algorithms.onpolicy import ActorPolicy
 from marl.sequences import Slices
 from marl.team import Part
@@ -29,10 +28,9 @@ class Trunk(nn.Module):
 
     def __init__(self, inputs: int, s: settings.Remembering) -> None:
         super().__init__()
-        *lower, last = s.hidden
         self.observed = inputs
-        self.layers = nn.Sequential(mlp(inputs, last, lower, s.activation, math.sqrt(2.0)), ACTIVATIONS[s.activation]())
-        self.memory = memory_of(s.memory, last, s.memory_width, s.memory_length)
+        self.layers = features(inputs, s.hidden, s.activation)
+        self.memory = memory_of(s.memory, s.hidden[-1], s.memory_width, s.memory_length)
         self.width = s.memory_width
 
     def step(self, rows: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:

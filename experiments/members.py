@@ -8,6 +8,7 @@ from pathlib import Path
 from experiments import ensembles, resumption, training
 from experiments.compose import Setup, compose
 from experiments.ensembles import Asked
+from experiments.run_folder import RunFolder
 from marl.errors import UserError
 
 CHOSEN_HERE = ("experiment", "run_dir", "ensemble.members", "ensemble.kind")
@@ -32,7 +33,7 @@ def train(setup: Setup, overrides: Sequence[str]) -> str:
             raise UserError(f"ensemble.members: {name} is an ensemble itself, legal are experiments of one run")
     for name, member in members.items():
         print(f"{name}, a member of the ensemble, in {root / name}", flush=True)
-        if (root / name / "config.yaml").exists():
+        if RunFolder(root / name).config.exists():
             resumption.resume(root / name)
         else:
             training.begin(member)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 
 from envs.auction.params import MICRO, STAGES, STRATEGIES, UNLIMITED
+from envs.auction.ratios import RATIO, over
 from envs.auction.state import all_, arm_, cell_, inlined, mean_, own_, seg_, whole_
 from envs.auction.world import CHANNELS, DEMOGRAPHICS
 from marl.compiled import rule
 from marl.game import Column, index
 
-RATIO = Column(0, 10, "ratio, cut at 10")
 SHARE = Column(0, 1)
 WAVE = Column(-1, 1)
 MARKET = ("competition", "seasonality", "trend", "volatility", "economy", "price_level")
@@ -80,11 +80,6 @@ def share(x, y):
     return min(max(x / y, 0.0), 1.0) if y > 0 else 0.0
 
 
-@rule
-def part(x, y):
-    return min(max(x / y, 0.0), 10.0) if y > 0 else 0.0
-
-
 @inlined
 def fill_market(p, s, b, a, obs):
     t, fast, slow = s.t[b], s.whole[b, whole_.fast], s.whole[b, whole_.slow]
@@ -92,12 +87,12 @@ def fill_market(p, s, b, a, obs):
     rate = 0.0
     for g in range(p.segments):
         rate += s.segment[b, g, seg_.rate] / p.segments
-    obs[b, a, market_.competition] = part(sold, auctions * p.slots)
+    obs[b, a, market_.competition] = over(sold, auctions * p.slots)
     obs[b, a, market_.seasonality] = p.season_of[t]
     obs[b, a, market_.trend] = min(max((fast - slow) / slow, -10.0), 10.0) if slow > 0.0 else 0.0
-    obs[b, a, market_.volatility] = part(math.sqrt(s.whole[b, whole_.noise]), slow)
-    obs[b, a, market_.economy] = part(rate, 1.0)
-    obs[b, a, market_.price_level] = part(fast * MICRO, p.mean_click * p.sale_rate * p.worth[a])
+    obs[b, a, market_.volatility] = over(math.sqrt(s.whole[b, whole_.noise]), slow)
+    obs[b, a, market_.economy] = over(rate, 1.0)
+    obs[b, a, market_.price_level] = over(fast * MICRO, p.mean_click * p.sale_rate * p.worth[a])
 
 
 @inlined
@@ -105,14 +100,14 @@ def fill_performance(p, s, b, a, obs):
     own, worth, at = s.own[b, a], float(p.worth[a]), AT_PERFORMANCE
     spent, shown, clicks, seen = float(own[own_.spent]), float(own[own_.shown]), float(own[own_.clicks]), float(own[own_.seen])
     users = float(p.cohort_size if p.cohort_size > 0 else p.segments * p.population)
-    obs[b, a, at + performance_.roas] = part(float(own[own_.won]), spent)
-    obs[b, a, at + performance_.ctr] = part(part(clicks, shown), p.mean_click)
-    obs[b, a, at + performance_.cvr] = part(part(seen, clicks), p.sale_rate)
-    obs[b, a, at + performance_.spend] = part(float(own[own_.tick_spent]), p.coin)
-    obs[b, a, at + performance_.revenue] = part(float(own[own_.tick_won]), p.coin)
-    obs[b, a, at + performance_.cpc] = part(spent, clicks * worth * p.sale_rate)
-    obs[b, a, at + performance_.cpm] = part(spent, shown * worth * p.sale_rate * p.mean_click)
-    obs[b, a, at + performance_.frequency] = part(shown, users)
+    obs[b, a, at + performance_.roas] = over(float(own[own_.won]), spent)
+    obs[b, a, at + performance_.ctr] = over(over(clicks, shown), p.mean_click)
+    obs[b, a, at + performance_.cvr] = over(over(seen, clicks), p.sale_rate)
+    obs[b, a, at + performance_.spend] = over(float(own[own_.tick_spent]), p.coin)
+    obs[b, a, at + performance_.revenue] = over(float(own[own_.tick_won]), p.coin)
+    obs[b, a, at + performance_.cpc] = over(spent, clicks * worth * p.sale_rate)
+    obs[b, a, at + performance_.cpm] = over(spent, shown * worth * p.sale_rate * p.mean_click)
+    obs[b, a, at + performance_.frequency] = over(shown, users)
     obs[b, a, at + performance_.reach] = 1.0 - math.exp(-shown / users)
 
 
@@ -150,12 +145,12 @@ def fill_budget(p, s, b, a, obs):
     own, at, by = s.own[b, a], AT_BUDGET, AT_PERFORMANCE
     limited = p.purses[a] < UNLIMITED
     left = own[own_.left] / p.purses[a] if limited else 1.0
-    used = part(float(own[own_.day_spent]), float(own[own_.day_spent] + own[own_.day_left]))
-    obs[b, a, at + budget_.daily] = part(float(own[own_.day_left]), p.coin) if limited else 1.0
+    used = over(float(own[own_.day_spent]), float(own[own_.day_spent] + own[own_.day_left]))
+    obs[b, a, at + budget_.daily] = over(float(own[own_.day_left]), p.coin) if limited else 1.0
     obs[b, a, at + budget_.remaining] = left
     obs[b, a, at + budget_.utilisation] = used
-    obs[b, a, at + budget_.cpa] = part(float(own[own_.spent]), max(own[own_.seen], 1) * float(p.worth[a]))
-    obs[b, a, at + budget_.ltv] = part(own[own_.won] + s.mean[b, a, mean_.hope] * MICRO, max(own[own_.seen], 1) * float(p.worth[a]))
+    obs[b, a, at + budget_.cpa] = over(float(own[own_.spent]), max(own[own_.seen], 1) * float(p.worth[a]))
+    obs[b, a, at + budget_.ltv] = over(own[own_.won] + s.mean[b, a, mean_.hope] * MICRO, max(own[own_.seen], 1) * float(p.worth[a]))
     roas, ctr, cvr = obs[b, a, by + performance_.roas], obs[b, a, by + performance_.ctr], obs[b, a, by + performance_.cvr]
     obs[b, a, AT_CROSSED + crossed_.left_x_roas] = left * roas
     obs[b, a, AT_CROSSED + crossed_.left_x_ctr] = left * ctr
@@ -177,9 +172,9 @@ def fill_arms(p, s, b, a, obs):
         arm, at = i + first, AT_ARMS + 4 * i
         clicks, spent = s.arm[b, a, arm, arm_.clicks], s.arm[b, a, arm, arm_.spent]
         obs[b, a, at] = share(spent, total)
-        obs[b, a, at + 1] = part(part(clicks, s.arm[b, a, arm, arm_.shown]), p.mean_click)
-        obs[b, a, at + 2] = part(part(s.arm[b, a, arm, arm_.sales], clicks), p.sale_rate)
-        obs[b, a, at + 3] = part(s.arm[b, a, arm, arm_.sales] * p.worth[a], spent)
+        obs[b, a, at + 1] = over(over(clicks, s.arm[b, a, arm, arm_.shown]), p.mean_click)
+        obs[b, a, at + 2] = over(over(s.arm[b, a, arm, arm_.sales], clicks), p.sale_rate)
+        obs[b, a, at + 3] = over(s.arm[b, a, arm, arm_.sales] * p.worth[a], spent)
     for i in range(STRATEGIES):
         obs[b, a, AT_STRATEGY + i] = share(s.poured[b, a, i], float(s.own[b, a, own_.spent]))
 
@@ -201,8 +196,8 @@ def fill_segments(p, s, b, a, obs, at):
         for h in range(p.channels):
             chance += s.cell[b, g * p.channels + h, cell_.value, a] / p.channels
         obs[b, a, more + g] = share(float(shown), shown_all)
-        obs[b, a, more + p.segments + g] = part(part(float(clicks), float(shown)), p.mean_click)
-        obs[b, a, more + 2 * p.segments + g] = part(chance, p.mean_click * p.sale_rate * p.worth[a])
+        obs[b, a, more + p.segments + g] = over(over(float(clicks), float(shown)), p.mean_click)
+        obs[b, a, more + 2 * p.segments + g] = over(chance, p.mean_click * p.sale_rate * p.worth[a])
     return more + 3 * p.segments
 
 
@@ -230,12 +225,12 @@ def fill_creative(p, s, b, a, obs, at):
         clicks += s.made[b, a, c, g, 1]
         sale += p.rate_of_sale[a, c, g] / p.segments
     obs[b, a, at + journey_.mobile_share], obs[b, a, at + journey_.desktop_share] = p.mobile, 1.0 - p.mobile
-    obs[b, a, at + journey_.creative_ctr] = part(part(float(clicks), float(shown)), p.mean_click)
-    obs[b, a, at + journey_.creative_cvr] = part(float(s.own[b, a, own_.seen]), s.own[b, a, own_.clicks] * sale)
+    obs[b, a, at + journey_.creative_ctr] = over(over(float(clicks), float(shown)), p.mean_click)
+    obs[b, a, at + journey_.creative_cvr] = over(float(s.own[b, a, own_.seen]), s.own[b, a, own_.clicks] * sale)
     obs[b, a, at + journey_.creative_fatigue] = s.tired[b, a, c]
     other = s.pick[b, a, 0, 1]
     obs[b, a, at + journey_.variant] = s.mean[b, a, mean_.split]
-    obs[b, a, at + journey_.variant_ctr] = part((1.0 + s.made[b, a, other, 0, 1]) / (20.0 + s.made[b, a, other, 0, 0]), p.mean_click)
+    obs[b, a, at + journey_.variant_ctr] = over((1.0 + s.made[b, a, other, 0, 1]) / (20.0 + s.made[b, a, other, 0, 0]), p.mean_click)
     obs[b, a, at + journey_.devices] = 1.0 + (1.0 - s.mean[b, a, mean_.confidence])
     obs[b, a, at + journey_.identity_confidence] = s.mean[b, a, mean_.confidence]
 
@@ -248,13 +243,13 @@ def fill_journey(p, s, b, a, obs, at):
     value = p.mean_click * p.sale_rate * p.worth[a] / MICRO
     obs[b, a, at + journey_.tick], obs[b, a, at + journey_.time_left] = day - int(day), 1.0 - t / p.horizon
     obs[b, a, at + journey_.tick_sine], obs[b, a, at + journey_.tick_cosine] = math.sin(2 * math.pi * day), math.cos(2 * math.pi * day)
-    obs[b, a, at + journey_.auction_density] = part(float(p.auctions[t]), float(p.auctions_per_tick))
-    obs[b, a, at + journey_.rival_bids] = part(s.whole[b, whole_.best_bids], auctions * value)
+    obs[b, a, at + journey_.auction_density] = over(float(p.auctions[t]), float(p.auctions_per_tick))
+    obs[b, a, at + journey_.rival_bids] = over(s.whole[b, whole_.best_bids], auctions * value)
     obs[b, a, at + journey_.lost_above_value] = share(s.mean[b, a, mean_.tick_lost], looked)
     obs[b, a, at + journey_.top_rate] = share(float(s.own[b, a, own_.tick_top]), shown)
     limited = p.purses[a] < UNLIMITED
     left = s.own[b, a, own_.left] / p.purses[a] if limited else 1.0
-    obs[b, a, at + journey_.spend_rate] = part(float(s.own[b, a, own_.tick_spent]), p.coin)
+    obs[b, a, at + journey_.spend_rate] = over(float(s.own[b, a, own_.tick_spent]), p.coin)
     obs[b, a, at + journey_.budget_left] = left
     obs[b, a, at + journey_.pacing_error] = left - p.auctions_left[t] if limited else 0.0
     sales = 0.0
@@ -262,21 +257,21 @@ def fill_journey(p, s, b, a, obs, at):
         sales += s.pool[b, a, g, 4]
     users = float(p.cohort_size if p.cohort_size > 0 else p.segments * p.population)
     obs[b, a, at + journey_.converted_share] = share(sales, users)
-    obs[b, a, at + journey_.lifetime_value] = part(float(s.own[b, a, own_.won]), users * p.worth[a])
-    obs[b, a, at + journey_.repeat_rate] = part(float(s.own[b, a, own_.drawn]), users)
-    obs[b, a, at + journey_.pending] = part(s.mean[b, a, mean_.hope] * MICRO, 10.0 * p.worth[a])
-    obs[b, a, at + journey_.clicks_per_user] = part(float(s.own[b, a, own_.clicks]), users)
+    obs[b, a, at + journey_.lifetime_value] = over(float(s.own[b, a, own_.won]), users * p.worth[a])
+    obs[b, a, at + journey_.repeat_rate] = over(float(s.own[b, a, own_.drawn]), users)
+    obs[b, a, at + journey_.pending] = over(s.mean[b, a, mean_.hope] * MICRO, 10.0 * p.worth[a])
+    obs[b, a, at + journey_.clicks_per_user] = over(float(s.own[b, a, own_.clicks]), users)
     obs[b, a, at + journey_.seen_share] = share(float(s.own[b, a, own_.tracked]), float(s.own[b, a, own_.seen]))
     obs[b, a, at + journey_.win_rate] = share(wins, auctions)
-    obs[b, a, at + journey_.average_position] = part(float(s.own[b, a, own_.tick_places]), shown)
+    obs[b, a, at + journey_.average_position] = over(float(s.own[b, a, own_.tick_places]), shown)
     price = s.mean[b, a, mean_.tick_prices] / wins if wins > 0.0 else 0.0
     square = s.mean[b, a, mean_.tick_squares] / wins if wins > 0.0 else 0.0
-    obs[b, a, at + journey_.price_mean] = part(price, value)
-    obs[b, a, at + journey_.price_sd] = part(math.sqrt(max(square - price * price, 0.0)), value)
+    obs[b, a, at + journey_.price_mean] = over(price, value)
+    obs[b, a, at + journey_.price_sd] = over(math.sqrt(max(square - price * price, 0.0)), value)
     mean = s.mean[b, a, mean_.tick_values] / looked if looked > 0.0 else 0.0
     second = s.mean[b, a, mean_.tick_value_squares] / looked if looked > 0.0 else 0.0
-    obs[b, a, at + journey_.value_mean] = part(mean, value)
-    obs[b, a, at + journey_.value_cv] = part(math.sqrt(max(second - mean * mean, 0.0)), mean)
+    obs[b, a, at + journey_.value_mean] = over(mean, value)
+    obs[b, a, at + journey_.value_cv] = over(math.sqrt(max(second - mean * mean, 0.0)), mean)
 
 
 @inlined

@@ -10,15 +10,13 @@ from __future__ import annotations
 import numpy as np
 
 from envs.auction.params import AIM_CPA
+from envs.auction.ratios import RATIO, cut
 from envs.auction.state import inlined, own_
 from marl.compiled import rule
-from marl.game import B1, F4, Column, Goal
+from marl.game import B1, F4, Goal
 
-HIGHEST = 10.0
-COLUMNS = {
-    "target_reached": Column(0, HIGHEST, "ratio, cut at 10"),
-    "target_wanted": Column(0, HIGHEST, "ratio, cut at 10"),
-}
+TARGETS = {"target_reached": RATIO, "target_wanted": RATIO}
+"""Columns of the view."""
 
 
 @inlined
@@ -38,7 +36,7 @@ def wanted(p, a):
 @rule
 def seen(x):
     """A number as a column shows it."""
-    return float(np.float32(min(max(x, 0.0), HIGHEST)))
+    return float(np.float32(cut(x)))
 
 
 @rule
@@ -55,5 +53,5 @@ def outcome(p, achieved: F4, desired: F4) -> tuple[F4, B1]:
 
 def goals(p) -> dict[str, Goal]:
     """Under pay target_*; none else."""
-    reached, wanted = COLUMNS
+    reached, wanted = TARGETS
     return {"advertiser": Goal((reached,), (wanted,), outcome, ends=False)} if p.aim else {}

@@ -5,17 +5,13 @@ from __future__ import annotations
 
 import math
 
-from envs.auction import goal
 from envs.auction.campaign import campaign_columns, fill_campaign, journey_columns
-from envs.auction.goal import reached, wanted
+from envs.auction.goal import TARGETS, reached, wanted
 from envs.auction.params import CAMPAIGN, MICRO, STAGES, UNLIMITED
+from envs.auction.ratios import RATIO, cut, over
 from envs.auction.state import all_, apart, arm_, inlined, mean_, own_, whole_
-from marl.compiled import rule
 from marl.game import Column, index
 
-HIGHEST = 10.0
-"""Ratios are cut here."""
-RATIO = Column(0, HIGHEST, "ratio, cut at 10")
 BASE = {
     "time_left": Column(0, 1, "share of the horizon"),
     "tick_sine": Column(-1, 1, "of the day"),
@@ -66,7 +62,7 @@ ORGANIC = ("organic", "search", "social", "display")
 
 def columns(p) -> dict[str, Column]:
     """Columns of the view, in order: a bidder's, a campaign's, or a campaign's with its users' journeys."""
-    return own_columns(p) | (goal.COLUMNS if p.aim else {})
+    return own_columns(p) | (TARGETS if p.aim else {})
 
 
 def own_columns(p) -> dict[str, Column]:
@@ -83,16 +79,6 @@ def own_columns(p) -> dict[str, Column]:
         names = ("unaware", "aware", "considering", "intent", "converted")
         table |= {f"{name}_{g}": Column(0, 1, "share of a segment") for g in range(p.segments) for name in names}
     return table
-
-
-@rule
-def cut(x):
-    return min(max(x, 0.0), HIGHEST)
-
-
-@rule
-def over(x, y):
-    return min(max(x / y, 0.0), HIGHEST) if y > 0 else 0.0
 
 
 @inlined

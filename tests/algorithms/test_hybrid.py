@@ -203,7 +203,7 @@ def test_the_values_target_looks_one_tick_on_from_the_state_after_a_row(memory: 
     assert 0 < (rows["follows"] == 0).sum() <= 6  # of the worker who leaves; every other end is the time limit's
     online, old = learner.policy.actor.encoder, learner.values_old.module.encoder
     with torch.no_grad():
-        old.trunk.layers[0].get_parameter("0.weight").mul_(1.5)  # another network than the one that learns
+        old.layers[0].get_parameter("0.weight").mul_(1.5)  # another network than the one that learns
         torch.manual_seed(7)
         found = learner._targets(slices, rows)
         ahead: dict[Any, list[torch.Tensor]] = {online: [], old: []}
@@ -226,7 +226,7 @@ def test_the_values_target_looks_one_tick_on_from_the_state_after_a_row(memory: 
 @pytest.mark.parametrize("memory", KINDS)
 def test_both_losses_move_the_memory(memory: str) -> None:
     here, learner, _ = remembering(memory, lr=1e-2)
-    own = learner.policy.actor.encoder.trunk.memory
+    own = learner.policy.actor.encoder.memory
     for steps in (0, 4):
         learner.s.value_updates, learner.s.learner = max(steps, 1), "values" if steps else "policy"
         before = [p.clone() for p in own.parameters()]
