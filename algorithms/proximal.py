@@ -1,4 +1,4 @@
-"""What PPO's variants have beside its loss: the entropy's coefficient over the run, and the objective that rewards are made for."""
+"""What PPO's variants have beside its loss: the entropy's coefficient and the deviation over the run, and the objective of the rewards."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ from typing import Any
 
 from algorithms import settings
 from algorithms.cvar import Array, Tail
+from algorithms.deviation import FallingDeviation
 from algorithms.entropy import EntropyBonus
 
 
 class Proximal:
-    """Put before Tianshou's PPO. `bonus` and `tail` are there where settings ask for them, and saved with the networks."""
+    """Put before Tianshou's PPO. `bonus`, `deviation` and `tail` are there where settings ask for them, and saved with the networks."""
 
+    policy: Any
     bonus: EntropyBonus | None
+    deviation: FallingDeviation | None
     tail: Tail | None
     ent_coef: float
 
     def _equip(self, s: settings.Proximal, updates: int) -> None:
         """Read the settings; after the parents were made."""
         self.bonus = EntropyBonus(s, updates) if s.entropy_end is not None or s.entropy_target is not None else None
+        self.deviation = FallingDeviation(s, self.policy.actor.log_std, updates) if s.log_std_end is not None else None
         self.tail = Tail(s.cvar, s.cvar_episodes) if s.cvar < 1.0 else None
 
     def _set_bonus(self) -> None:
@@ -27,10 +31,12 @@ class Proximal:
             self.ent_coef = self.bonus.coefficient
 
     def _tell(self, told: Any) -> Any:
-        """After them: the statistics, with what was set; the coefficient moves on."""
+        """After them: the statistics, with what was set; coefficient and deviation move on."""
         if self.bonus is not None:
             vars(told)["entropy_coefficient"] = self.ent_coef
             self.bonus.observe(told.ent_loss.mean)
+        if self.deviation is not None:
+            self.deviation.fall()
         if self.tail is not None:
             vars(told).update(self.tail.told())
         return told

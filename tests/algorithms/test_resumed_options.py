@@ -17,6 +17,8 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("ippo", {"entropy": 0.1, "entropy_end": 0.0}),
     ("ippo", {"entropy": 0.1, "entropy_target": 0.5}),
     ("mappo", {"entropy": 0.1, "entropy_target": 0.5}),
+    ("ippo", {"log_std_end": -3.0}),
+    ("mappo", {"log_std_end": -3.0}),
     ("ippo", {"cvar": 0.3, "cvar_episodes": 5}),
     ("mappo", {"cvar": 0.3, "cvar_episodes": 5}),
     *((name, {"normalise_observations": True}) for name in ("ippo", "mappo", "isac", "qmix", "maddpg")),
