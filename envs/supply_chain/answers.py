@@ -48,7 +48,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "beer_uniform_8": {**BEER, "demand": "uniform", "demand_mean": "4", "levels": "19 20 20 14"},
     "beer_normal": {
         **BEER, "demand": "normal", "demand_mean": "10", "demand_sd": 2.0, "holding": "1 0.75 0.5 0.25", "penalty": "10 0 0 0",
-        "initial": "10", "in_transit": "10", "levels": "48 43 41 30",
+        "initial": "10", "in_transit": "10", "reach": 2.0, "levels": "48 43 41 30",
     },
     "beer_step": {**BEER, "demand": "constant", "demand_mean": "4", "step_at": 4, "step_to": 2.0, "levels": "32 32 32 24"},
     "rationing": {
