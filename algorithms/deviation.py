@@ -9,7 +9,7 @@ from algorithms import settings
 
 
 class FallingDeviation(nn.Module):
-    """log s_k = log s_0 + (log s_end - log s_0) min(1, k / K) at update k of K: geometrically, from exploring to nearly certain.
+    """log s_k = log s_0 + (log s_end - log s_0) min(1, k / (q K)) at update k of K, q `log_std_share`: from exploring to nearly certain.
 
     A learned deviation stops shrinking where a tick says little about one action, and what is best beside others' trembling (or one's
     own) is not what is best without it: bids are too high, stock too large. Hollenstein et al. 2022 (Transactions on Machine Learning
@@ -21,12 +21,12 @@ class FallingDeviation(nn.Module):
     def __init__(self, s: settings.Proximal, log_std: Tensor, updates: int) -> None:
         super().__init__()
         assert s.log_std_end is not None
-        self._first, self._end, self._updates = s.log_std, s.log_std_end, max(updates, 1)
+        self._first, self._end, self._fall = s.log_std, s.log_std_end, max(s.log_std_share * updates, 1.0)
         self._log_std = [log_std.requires_grad_(False)]  # in a list: it is the actor's, and saved with it
         self.register_buffer("passed", torch.tensor(0, dtype=torch.int64))
 
     def fall(self) -> None:
         """After the gradient steps of an update."""
         self.passed += 1
-        done = min(1.0, int(self.passed) / self._updates)
+        done = min(1.0, int(self.passed) / self._fall)
         self._log_std[0].fill_(self._first + (self._end - self._first) * done)

@@ -96,7 +96,8 @@ class Proximal(Rolled):
     value: float = setting(0.5, 0.0, 100.0, "coefficient of the value loss")
     gradient_norm: float = setting(0.5, 1e-9, 1e9, "largest L2 norm of a gradient")
     log_std: float = setting(-0.7, -20.0, 5.0, "initial log standard deviation of continuous columns, whose range is [-1, 1]")
-    log_std_end: float | None = setting(None, -20.0, 5.0, "what it falls or rises to linearly over the run; none: it is learned")
+    log_std_end: float | None = setting(None, -20.0, 5.0, "what it falls or rises to linearly; none: it is learned")
+    log_std_share: float = setting(1.0, 1e-6, 1.0, "share of the run's updates over which it does")
 
     def check(self) -> None:
         """As its parent's; the entropy's coefficient has one rule, and an adapted one is moved by factors."""

@@ -17,9 +17,10 @@ from tests.payday import PAYDAY
 PROXIMAL = [("ippo", "none"), ("ippo", "gru"), ("mappo", "none"), ("mappo", "gru"), ("ippo_lagrangian", "none")]
 
 
-def test_the_logarithm_goes_linearly_to_its_end_and_stays_there() -> None:
+@pytest.mark.parametrize(("updates", "share"), [(3, 1.0), (6, 0.5)])
+def test_the_logarithm_goes_linearly_to_its_end_and_stays_there(updates: int, share: float) -> None:
     log_std, seen = torch.zeros(2), []
-    falling = FallingDeviation(settings.IPPO(log_std=-1.0, log_std_end=-4.0), log_std, 3)
+    falling = FallingDeviation(settings.IPPO(log_std=-1.0, log_std_end=-4.0, log_std_share=share), log_std, updates)
     for _ in range(5):
         falling.fall()
         seen.append(log_std.tolist())

@@ -40,7 +40,7 @@ BEER: dict[str, list[str]] = {
 
 
 def trained(experiment: str, path: Path, *overrides: str) -> Any:
-    """(setup, run with its last policies) of a finished run: those that looked best owe some of it to the episodes they were looked at in."""
+    """(setup, run with its last policies) of a finished run: what looked best owes some of it to the episodes looked at."""
     setup = compose([f"experiment={experiment}", f"run_dir='{path}'", *overrides])
     execute(setup, run_folder.create(path, setup.config), quiet=True)
     run = run_of(setup, run_folder.RunFolder(path))
