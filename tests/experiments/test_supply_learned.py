@@ -33,7 +33,7 @@ PRESETS = {
 BEER: dict[str, list[str]] = {
     "beer_uniform_2": [],
     "beer_uniform_8": [],
-    "beer_normal": ["algorithm.log_std=-2.5", "algorithm.lr=0.004"],
+    "beer_normal": ["algorithm.log_std=-2.5", "algorithm.log_std_end=-5.5", "algorithm.lr=0.004", "total_steps=3_840_000"],
     "beer_step": ["algorithm.log_std_end=-6", "total_steps=3_840_000"],
 }
 """What the settings of the literature differ in."""
