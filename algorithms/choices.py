@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from algorithms import settings
 from algorithms.networks import ILLEGAL, Dueling, mlp
 from algorithms.opinions import of_values
+from algorithms.schedules import linear
 from marl.game import Discrete
 from marl.opinion import Opinion
 from marl.team import LightPolicy, Part, seen
@@ -111,7 +112,7 @@ class GreedyPolicy(ChoosingPolicy, DiscreteQLearningPolicy):
     @property
     def epsilon(self) -> float:
         """Probability of a random choice now."""
-        return self._first + (self._last - self._first) * min(1.0, int(self.acted) / self._rows)
+        return linear(self._first, self._last, int(self.acted), self._rows)
 
     def forward(self, batch: Any, state: Any = None, model: nn.Module | None = None, **_: Any) -> Any:
         """Batch(logits [N, K], act [N]), by `model` (the target network, say) or the one that learns."""

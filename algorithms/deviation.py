@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from algorithms import settings
+from algorithms.schedules import linear
 
 
 class FallingDeviation(nn.Module):
@@ -18,15 +19,13 @@ class FallingDeviation(nn.Module):
 
     passed: Tensor
 
-    def __init__(self, s: settings.Proximal, log_std: Tensor, updates: int) -> None:
+    def __init__(self, s: settings.Proximal, updates: int) -> None:
         super().__init__()
         assert s.log_std_end is not None
         self._first, self._end, self._fall = s.log_std, s.log_std_end, max(s.log_std_share * updates, 1.0)
-        self._log_std = [log_std.requires_grad_(False)]  # in a list: it is the actor's, and saved with it
         self.register_buffer("passed", torch.tensor(0, dtype=torch.int64))
 
-    def fall(self) -> None:
-        """After the gradient steps of an update."""
+    def fall(self, log_std: Tensor) -> None:
+        """After the gradient steps of an update: set the actor's, which no gradient moves and which is saved with it."""
         self.passed += 1
-        done = min(1.0, int(self.passed) / self._fall)
-        self._log_std[0].fill_(self._first + (self._end - self._first) * done)
+        log_std.fill_(linear(self._first, self._end, int(self.passed), self._fall))

@@ -20,6 +20,7 @@ from algorithms import settings
 from algorithms.networks import Actor, Columns, Product, features, mlp
 from algorithms.onpolicy import ActorPolicy, Rows
 from algorithms.recurrent import Trunk, learned_rows
+from algorithms.schedules import linear
 from marl.errors import UserError
 from marl.game import ActionTable, Column, Discrete
 from marl.opinion import Opinion
@@ -187,7 +188,7 @@ class HybridPolicy(ActorPolicy):
     @property
     def epsilon(self) -> float:
         """Probability of a random level now."""
-        return self._first + (self._last - self._first) * min(1.0, int(self.acted) / self._rows)
+        return linear(self._first, self._last, int(self.acted), self._rows)
 
     def initial(self, n: int) -> Tensor:
         """States of n lanes whose episode begins, [n, S]."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from algorithms import settings
+from algorithms.schedules import linear
 
 LOWEST, HIGHEST = 1e-4, 10.0
 """Bounds of an adapted coefficient: without them it would run away while the target is out of reach, and be long in coming back."""
@@ -42,7 +43,7 @@ class EntropyBonus(nn.Module):
         if self._target is not None:
             return math.exp(float(self.state[1]))
         assert self._end is not None
-        return self._first + (self._end - self._first) * min(1.0, float(self.state[0]) / self._updates)
+        return linear(self._first, self._end, float(self.state[0]), self._updates)
 
     def observe(self, entropy: float) -> None:
         """Take the mean entropy [nats] of the rows of an update."""

@@ -7,6 +7,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from algorithms.schedules import linear
+
 
 class Light:
     """Put before one of Tianshou's off-policy algorithms: nothing recorded in collection, and no walk over modules in an update.
@@ -39,4 +41,4 @@ class Light:
 
 def rising(beta: float, done: int, updates: int) -> float:
     """beta at the first of so many updates, rising linearly to 1 at the last."""
-    return beta + (1.0 - beta) * min(1.0, done / max(updates, 1))
+    return linear(beta, 1.0, done, max(updates, 1))

@@ -22,7 +22,9 @@ class Proximal:
     def _equip(self, s: settings.Proximal, updates: int) -> None:
         """Read the settings; after the parents were made."""
         self.bonus = EntropyBonus(s, updates) if s.entropy_end is not None or s.entropy_target is not None else None
-        self.deviation = FallingDeviation(s, self.policy.actor.log_std, updates) if s.log_std_end is not None else None
+        self.deviation = FallingDeviation(s, updates) if s.log_std_end is not None else None
+        if self.deviation is not None:
+            self.policy.actor.log_std.requires_grad_(False)
         self.tail = Tail(s.cvar, s.cvar_episodes) if s.cvar < 1.0 else None
 
     def _set_bonus(self) -> None:
@@ -36,7 +38,7 @@ class Proximal:
             vars(told)["entropy_coefficient"] = self.ent_coef
             self.bonus.observe(told.ent_loss.mean)
         if self.deviation is not None:
-            self.deviation.fall()
+            self.deviation.fall(self.policy.actor.log_std)
         if self.tail is not None:
             vars(told).update(self.tail.told())
         return told

@@ -20,9 +20,9 @@ PROXIMAL = [("ippo", "none"), ("ippo", "gru"), ("mappo", "none"), ("mappo", "gru
 @pytest.mark.parametrize(("updates", "share"), [(3, 1.0), (6, 0.5)])
 def test_the_logarithm_goes_linearly_to_its_end_and_stays_there(updates: int, share: float) -> None:
     log_std, seen = torch.zeros(2), []
-    falling = FallingDeviation(settings.IPPO(log_std=-1.0, log_std_end=-4.0, log_std_share=share), log_std, updates)
+    falling = FallingDeviation(settings.IPPO(log_std=-1.0, log_std_end=-4.0, log_std_share=share), updates)
     for _ in range(5):
-        falling.fall()
+        falling.fall(log_std)
         seen.append(log_std.tolist())
     assert seen == [[x, x] for x in (-2.0, -3.0, -4.0, -4.0, -4.0)]
 
@@ -34,7 +34,7 @@ def test_it_falls_after_each_update_and_by_nothing_else(name: str, memory: str) 
     learned, falls = (lanes(VectorGame(PAYDAY, 2), name, log_std_end=end, **given) for end in (None, -3.0))
     for k in range(1, 3):  # of 100 updates
         for here in (learned, falls):
-            before = [p.clone() for p in learner_of(here).policy.actor.parameters() if p.requires_grad]
+            before = [p.clone() for p in moved(here)]
             here.collect(4)
             here.update()
             assert any((p != q).any() for p, q in zip(before, moved(here), strict=True))
@@ -48,7 +48,7 @@ def test_actions_are_drawn_with_it() -> None:
     actor = learner_of(here).policy.actor
     for passed, deviation in ((0, math.exp(-1.0)), (100, math.exp(-3.0))):
         for _ in range(passed):
-            learner_of(here).deviation.fall()
+            learner_of(here).deviation.fall(actor.log_std)
         rows = torch.zeros(4_096, actor.net[0].in_features)
         assert float(actor.distribution(actor(rows)[0]).sample().std()) == pytest.approx(deviation, rel=0.05)
 
