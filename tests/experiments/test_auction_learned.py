@@ -40,6 +40,7 @@ def metric(setup: Any, run: Any, name: str, episodes: int = 2_048) -> Any:
 @pytest.mark.parametrize(
     ("experiment", "overrides"),
     [
+        ("first_price_asymmetric", ["algorithm.rollout=4", "algorithm.minibatches=1"]),
         ("advertiser", ["algorithm.rollout=4", "env.horizon=4", "env.auctions_per_tick=16"]),
         ("gaelp_ppo", ["algorithm.rollout=4", "env.horizon=4", "env.auctions_per_tick=64"]),
         ("gaelp_sac", ["algorithm.warm_up=8", "algorithm.batch=8", "algorithm.replay=1000", "env.horizon=4", "env.auctions_per_tick=64"]),
@@ -76,15 +77,8 @@ def test_first_price_is_learned(n: int, seed: int, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_asymmetric_first_price_is_learned(seed: int, tmp_path: Path) -> None:
-    """Bids within .03 of the equilibrium bid functions over the upper nine tenths of each bidder's values, where bids matter.
-
-    Both bidding too high is nearly stable, so it takes many auctions to unlearn, each learned from once.
-    """
-    setup, run = trained(
-        "first_price", tmp_path / "run", "env.preset=asymmetric", "algorithm=mappo", "sharing=none", f"seed={seed}", "n_envs=512",
-        "total_steps=20_000_000", "algorithm.hidden=[32]", "algorithm.rollout=32", "algorithm.lr=0.005", "algorithm.epochs=1",
-        "algorithm.minibatches=8", "algorithm.log_std=-2", "algorithm.log_std_end=-4", "evaluation.every=4_000_000",
-    )  # fmt: skip
+    """Bids within .03 of the equilibrium bid functions over the upper nine tenths of each bidder's values, where bids matter."""
+    setup, run = trained("first_price_asymmetric", tmp_path / "run", f"seed={seed}")
     worst = max(deviations(setup, run))
     print(f"asymmetric first price seed {seed}: largest distance of a bid {worst:.4f}")
     assert worst < 0.03

@@ -24,19 +24,19 @@ PRESETS = {
     "rationing": ROLLED,
     "lost_sales": [*ROLLED, "env.horizon=8", "env.warm_up=2"],
     "clark_scarf": [*ROLLED, "env.horizon=8", "env.warm_up=2"],
-    "beer_game": [*ROLLED, "env.horizon=8"],
+    **{name: [*ROLLED, "env.horizon=8"] for name in ("beer_game", "beer_normal", "beer_step")},
     "beer_game_values": [*TINY, "env.horizon=8", "algorithm.warm_up=16", "algorithm.batch=8"],
     "supply_chain_demo": [*ROLLED, "curriculum=none", "env.horizon=20", "algorithm.minibatches=1", "total_episodes=null"],
     "supply_chain_log": [*ROLLED, "env.horizon=20"],
 }
 
-BEER: dict[str, list[str]] = {
-    "beer_uniform_2": [],
-    "beer_uniform_8": [],
-    "beer_normal": ["algorithm.log_std=-2.5", "algorithm.log_std_end=-5.5", "algorithm.lr=0.004", "total_steps=3_840_000"],
-    "beer_step": ["algorithm.log_std_end=-6", "total_steps=3_840_000"],
+BEER = {
+    "beer_uniform_2": ["beer_game", "env.preset=beer_uniform_2"],
+    "beer_uniform_8": ["beer_game"],
+    "beer_normal": ["beer_normal"],
+    "beer_step": ["beer_step"],
 }
-"""What the settings of the literature differ in."""
+"""The experiment of each setting of the literature."""
 
 
 def trained(experiment: str, path: Path, *overrides: str) -> Any:
@@ -104,7 +104,8 @@ def test_three_stages_learn_the_optimum_of_clark_and_scarf(seed: int, tmp_path: 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("preset", BEER)
 def test_beer_games_are_learned_to_five_percent_of_the_levels(preset: str, seed: int, tmp_path: Path) -> None:
-    setup, run = trained("beer_game", tmp_path / "run", f"env.preset={preset}", f"seed={seed}", *BEER[preset])
+    experiment, *overrides = BEER[preset]
+    setup, run = trained(experiment, tmp_path / "run", f"seed={seed}", *overrides)
     cost, levels = (float(x.mean()) for x in (metric(setup, run, "network_cost"), of_baseline(setup, run, "base_stock", "network_cost")))
     print(f"{preset} seed {seed}: cost {cost:.3f}, order-up-to levels {levels:.3f}, {cost / levels - 1:+.2%}")
     assert cost <= 1.05 * levels
