@@ -183,8 +183,9 @@ class MAPPO(Proximal, PPO):
 
 
 def _critic(s: settings.MAPPO, part: Part) -> nn.Module:
+    hidden = s.of_critic().hidden
     if s.critic == "pooled":
-        return PooledCritic(part, s.hidden, s.activation)
+        return PooledCritic(part, hidden, s.activation)
     if s.critic == "attention":
-        return AttentionCritic(part, s.hidden, s.activation, s.heads)
-    return mlp(part.state_width, 1 if part.teams else part.n, s.hidden, s.activation, 1.0)
+        return AttentionCritic(part, hidden, s.activation, s.heads)
+    return mlp(part.state_width, 1 if part.teams else part.n, hidden, s.activation, 1.0)

@@ -133,7 +133,8 @@ def actor_of(part: Part, s: Any) -> Actor:
 
 def critic_of(part: Part, s: Any) -> nn.Module:
     """The critic of observation rows that the settings ask for: with a memory where the actor has one."""
-    return Critic(part, s.hidden, s.activation) if s.memory == "none" else RecurrentCritic(part, s)
+    own = s.of_critic()
+    return Critic(part, own.hidden, own.activation) if own.memory == "none" else RecurrentCritic(part, own)
 
 
 def policy_of(actor: Actor) -> ActorPolicy:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, Self
 
 from marl.errors import UserError
 
@@ -80,7 +80,18 @@ class Rolled(Remembering):
 
 
 @dataclass
-class Proximal(Rolled):
+class Judged(Rolled):
+    """What they have where a critic judges the rollouts."""
+
+    critic_hidden: list[int] | None = setting(None, 1, 65_536, "widths of the critic's hidden layers; none: as the policy's")
+
+    def of_critic(self) -> Self:
+        """The settings as its networks read them."""
+        return self if self.critic_hidden is None else replace(self, hidden=self.critic_hidden)
+
+
+@dataclass
+class Proximal(Judged):
     """What PPO has, whatever its critic sees."""
 
     epochs: int = setting(4, 1, 1_000, "passes over a rollout")
@@ -180,7 +191,7 @@ class ISAC(Replayed):
 
 
 @dataclass
-class IA2C(Rolled):
+class IA2C(Judged):
     """Of `algorithms.ia2c`."""
 
     epochs: ClassVar[int] = 1
@@ -305,10 +316,11 @@ class MAPPO(Proximal):
     def check(self) -> None:
         """As its parent's; a critic of members embeds them in the last hidden layer."""
         super().check()
-        where = f"algorithm.critic = {self.critic!r} with algorithm.hidden = {self.hidden}"
-        if self.critic != "state" and not self.hidden:
+        name, widths = ("hidden", self.hidden) if self.critic_hidden is None else ("critic_hidden", self.critic_hidden)
+        where = f"algorithm.critic = {self.critic!r} with algorithm.{name} = {widths}"
+        if self.critic != "state" and not widths:
             raise UserError(f"{where}: at least one layer is needed")
-        if self.critic == "attention" and self.hidden[-1] % self.heads:
+        if self.critic == "attention" and widths[-1] % self.heads:
             raise UserError(f"{where}: algorithm.heads = {self.heads} must divide the last layer's units")
 
 

@@ -230,6 +230,7 @@ def test_independent_learners_go_on_with_any_number(tmp_path: Path) -> None:
             {"critic": "attention", "hidden": [64, 30]},
             "algorithm.hidden = [64, 30]: algorithm.heads = 4 must divide the last layer's units",
         ),
+        ({"critic": "attention", "critic_hidden": [30]}, "algorithm.critic_hidden = [30]: algorithm.heads = 4 must divide"),
     ],
 )
 def test_what_no_critic_can_be_made_of_is_refused(given: dict[str, Any], message: str) -> None:

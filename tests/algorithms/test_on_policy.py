@@ -100,3 +100,25 @@ def test_the_step_follows_the_gradient_of_the_loss(name: str) -> None:
 def reversed_sample(buffer: Any) -> tuple[Any, Any, Any]:
     batch, index = buffer.sample(0)
     return batch, buffer, index
+
+
+CRITICS = [("ippo", "critic"), ("mappo", "critic"), ("ia2c", "critic"), ("ippo_lagrangian", "critic"), ("ippo_lagrangian", "cost_critic")]
+
+
+@pytest.mark.parametrize("memory", ["none", "gru"])
+@pytest.mark.parametrize(("name", "critic"), CRITICS)
+def test_a_critic_has_layers_of_its_own_where_settings_give_them(name: str, critic: str, memory: str) -> None:
+    """Widths of the linear layers before a memory or the head: the policy's stay `hidden`. MAPPO's critic of the state has no memory."""
+
+    def widths(net: Any) -> list[int]:
+        layers = net.trunk.layers if hasattr(net, "trunk") else getattr(net, "net", net)
+        found = [m.out_features for m in layers.modules() if isinstance(m, torch.nn.Linear)]
+        return found if hasattr(net, "trunk") else found[:-1]
+
+    limit = {"cost_limit": 1.0} if name == "ippo_lagrangian" else {}
+    for own, expected in ((None, [6]), ([5, 3], [5, 3])):
+        here = rolled(name, hidden=[6], critic_hidden=own, memory=memory, **limit)
+        (learner,) = here.team.learners.values()
+        assert widths(getattr(learner, critic)) == expected
+        assert widths(learner.policy.actor) == [6]
+        here.update()
