@@ -25,6 +25,11 @@ inlined: Any = njit(inline="always", **OPTIONS)
 """Of rules that are put into their callers before types are inferred, so that their arguments are not passed at all."""
 
 
+def embedded(function: Any) -> Any:
+    """The rule, put into its callers whatever it says itself."""
+    return rule(getattr(function, "py_func", function))
+
+
 def unpacked(function: Any) -> Any:
     """The function with every `p.x` and `s.x` read once, at its beginning, into a local.
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+import envs
 from marl import UserError, VectorGame, driver
 from marl.compiled import rule
 from marl.game import F8, I8, Column, Game, Role, array
@@ -172,6 +173,15 @@ def test_two_numbers_of_agents_are_right_in_one_process() -> None:
             stock[n] += min(0.25 * stock[n] * (1 - stock[n] / 100), 100 - stock[n])
             np.testing.assert_allclose(copies.obs[:, :, 0], stock[n] / 100, rtol=1e-6)
     assert len(driver.load(COMMONS).serial.signatures) == 1
+
+
+def test_what_every_tick_calls_is_part_of_the_loop() -> None:
+    """Whatever the game says: a call hands on every number and array of the state. What an episode calls once stays as the game has it."""
+    game = envs.make("supply_chain").game
+    module = driver.load(game)
+    assert not game.observe.targetoptions.get("forceinline") and not game.begin.targetoptions.get("forceinline")
+    assert all(getattr(module, name).targetoptions["forceinline"] for name in ("step", "observe", "balance"))
+    assert module.begin is game.begin and module.measure is game.measure
 
 
 def test_a_driver_is_imported_once() -> None:
