@@ -26,8 +26,8 @@ SIZES: dict[int, dict[str, Any]] = {
     36: {"n_agents": 36, "products": 10, "retailers": 12, "tiers": 4, "demand_mean": "3"},
     100: {"n_agents": 100, "products": 4, "retailers": 40, "tiers": 4},
 }
-PARTS = 36_864
-"""Nodes x products of all copies."""
+PARTS, COPIES = 36_864, 512
+"""Nodes x products of all copies, and copies, at most: the state of more leaves the processor's cache."""
 
 
 def settings_of(nodes: int, **more: Any) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def copies_ticks(nodes: int, ticks: int, **more: Any) -> tuple[Callable[[], None
     """(so many ticks of all copies on one thread with actions that stay, node-product-steps that they are)."""
     settings = settings_of(nodes, **more)
     each = nodes * settings["products"]
-    copies = max(1, PARTS // each)
+    copies = min(COPIES, PARTS // each)
     game = envs.make("supply_chain", copies, **settings)
     game.reset(0)
 
