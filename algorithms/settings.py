@@ -109,10 +109,14 @@ class Proximal(Judged):
     log_std: float = setting(-0.7, -20.0, 5.0, "initial log standard deviation of continuous columns, whose range is [-1, 1]")
     log_std_end: float | None = setting(None, -20.0, 5.0, "what it falls or rises to linearly; none: it is learned")
     log_std_share: float = setting(1.0, 1e-6, 1.0, "share of the run's updates over which it does")
+    weight_decay: float = setting(0.0, 0.0, 1e3, "share of the policy's weights that a gradient step takes away, at a learning rate of 1")
 
     def check(self) -> None:
         """As its parent's; the entropy's coefficient has one rule, and an adapted one is moved by factors."""
         super().check()
+        if self.lr * self.weight_decay >= 1.0:
+            where = f"algorithm.weight_decay = {self.weight_decay:g} with algorithm.lr = {self.lr:g}"
+            raise UserError(f"{where}: a step would take all, legal is below {1.0 / self.lr:g}")
         if self.entropy_target is None:
             return
         where = f"algorithm.entropy_target = {self.entropy_target:g} nats"
@@ -401,5 +405,7 @@ class Hybrid(IPPO):
         super().check()
         if not self.hidden:
             raise UserError("algorithm.hidden = []: at least one layer is needed, the encoder")
+        if self.critic_hidden is not None:
+            raise UserError(f"algorithm.critic_hidden = {self.critic_hidden}: legal is none, the critic stands on the shared encoder")
         if "both" not in (self.learner, self.route) and self.learner != self.route:
             raise UserError(f"algorithm.route = {self.route!r} with algorithm.learner = {self.learner!r}: legal are both, {self.learner}")

@@ -240,6 +240,7 @@ def test_both_losses_move_the_memory(memory: str) -> None:
         ({"column": None}, "algorithm.column is not given: legal are b, d, the one that values choose"),
         ({"column": "a"}, "algorithm.column = 'a': legal are the continuous columns b, d"),
         ({"hidden": []}, "algorithm.hidden = []: at least one layer is needed, the encoder"),
+        ({"critic_hidden": [8]}, "algorithm.critic_hidden = [8]: legal is none, the critic stands on the shared encoder"),
         ({"route": "policy", "learner": "values"}, "algorithm.route = 'policy' with algorithm.learner = 'values': legal are both, values"),
     ],
 )
