@@ -16,6 +16,7 @@ from tianshou.algorithm.modelfree.dqn import DiscreteQLearningPolicy
 from torch import Tensor, nn
 
 from algorithms import settings
+from algorithms.hyperparameters import Settings
 from algorithms.networks import ILLEGAL, Dueling, mlp
 from algorithms.opinions import of_values
 from algorithms.schedules import linear
@@ -51,7 +52,7 @@ class ValueNet(nn.Module):
 
     eyes: ClassVar[tuple[str, ...]] = ("net",)
 
-    def __init__(self, part: Part, choices: Choices, s: settings.Settings, dueling: bool = False) -> None:
+    def __init__(self, part: Part, choices: Choices, s: Settings, dueling: bool = False) -> None:
         super().__init__()
         self.observed, self.masked = part.observed, part.mask_width > 0
         self.register_buffer("needs", choices.needs, persistent=False)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from algorithms import settings
+from algorithms.hyperparameters import Settings
 from algorithms.networks import ILLEGAL, Columns, mlp
 from algorithms.opinions import probabilities
 from marl.opinion import Opinion
@@ -41,7 +42,7 @@ class SegmentActor(nn.Module):
 
     eyes: ClassVar[tuple[str, ...]] = ("net",)
 
-    def __init__(self, part: Part, s: settings.Settings, per: int) -> None:
+    def __init__(self, part: Part, s: Settings, per: int) -> None:
         super().__init__()
         self.columns = Columns(part.group.action)
         self.observed, self.masked = part.observed, part.mask_width > 0

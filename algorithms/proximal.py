@@ -1,10 +1,8 @@
-"""What PPO's variants have beside its loss: the entropy's coefficient and the deviation over a run, weight decay, the objective."""
+"""What PPO's variants have beside its loss: the entropy's coefficient and the deviation over the run, and the objective of the rewards."""
 
 from __future__ import annotations
 
 from typing import Any
-
-import torch
 
 from algorithms import settings
 from algorithms.cvar import Array, Tail
@@ -16,7 +14,6 @@ class Proximal:
     """Put before Tianshou's PPO. `bonus`, `deviation` and `tail` are there where settings ask for them, and saved with the networks."""
 
     policy: Any
-    optim: Any
     bonus: EntropyBonus | None
     deviation: FallingDeviation | None
     tail: Tail | None
@@ -29,7 +26,6 @@ class Proximal:
         if self.deviation is not None:
             self.policy.actor.log_std.requires_grad_(False)
         self.tail = Tail(s.cvar, s.cvar_episodes) if s.cvar < 1.0 else None
-        self._decay = s.weight_decay
 
     def _set_bonus(self) -> None:
         """Before the gradient steps of an update."""
@@ -37,9 +33,7 @@ class Proximal:
             self.ent_coef = self.bonus.coefficient
 
     def _tell(self, told: Any) -> Any:
-        """After them: the statistics, with what was set; weights decay, coefficient and deviation move on."""
-        if self._decay:
-            self._shrink(told.gradient_steps)
+        """After them: the statistics, with what was set; coefficient and deviation move on."""
         if self.bonus is not None:
             vars(told)["entropy_coefficient"] = self.ent_coef
             self.bonus.observe(told.ent_loss.mean)
@@ -48,17 +42,6 @@ class Proximal:
         if self.tail is not None:
             vars(told).update(self.tail.told())
         return told
-
-    @torch.no_grad()
-    def _shrink(self, steps: int) -> None:
-        """w <- (1 - lr weight_decay)^steps w for the policy's weights, not for biases: what chance has moved them by is forgotten.
-
-        Weight decay that no gradient's size changes (Loshchilov and Hutter 2019), all of an update's steps at once.
-        """
-        kept = (1.0 - self.optim.state_dict()["param_groups"][0]["lr"] * self._decay) ** steps
-        for parameter in self.policy.actor.parameters():
-            if parameter.ndim > 1:
-                parameter.mul_(kept)
 
     def _objective(self, paid: Array, over: Array, alive: Array, before: Array, rows: int) -> Array:
         """Rewards [L * T] that the return to be maximised is the sum of: those paid [L * T], or what `algorithms.cvar` makes of them."""

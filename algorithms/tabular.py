@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from algorithms.settings import setting
+from algorithms.hyperparameters import setting
 from marl import rng
 from marl.errors import UserError
 from marl.rng import draw

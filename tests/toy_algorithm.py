@@ -20,7 +20,7 @@ from torch import Tensor
 
 from algorithms import ALGORITHMS, check_serves
 from algorithms.choices import Choices
-from algorithms.settings import Settings, setting
+from algorithms.hyperparameters import Settings, setting
 from marl.team import LightPolicy, Part
 
 

@@ -9,8 +9,6 @@ import pytest
 import torch
 from tianshou.utils.torch_utils import policy_within_training_step
 
-from algorithms import settings
-from marl import UserError
 from marl.vector import VectorGame
 from tests.lanes import Lanes, lanes
 from tests.payday import PAYDAY
@@ -124,26 +122,3 @@ def test_a_critic_has_layers_of_its_own_where_settings_give_them(name: str, crit
         assert widths(getattr(learner, critic)) == expected
         assert widths(learner.policy.actor) == [6]
         here.update()
-
-
-@pytest.mark.parametrize("name", ["ippo", "mappo", "ippo_lagrangian"])
-def test_weights_of_the_policy_decay_and_its_biases_do_not(name: str) -> None:
-    """Of two runs from the same beginning one decays: its weights are the other's times (1 - .05 * 2)^3 after three steps."""
-    limit = {"cost_limit": 1.0} if name == "ippo_lagrangian" else {}
-    found = []
-    for decay in (0.0, 2.0):
-        torch.manual_seed(0)
-        here = rolled(name, hidden=[6], lr=0.05, weight_decay=decay, minibatches=1, **limit)
-        torch.manual_seed(1)
-        here.update(repeat=3)
-        (learner,) = here.team.learners.values()
-        found.append((list(learner.policy.actor.parameters()), list(learner.critic.parameters())))
-    for plain, decayed in zip(found[0][0], found[1][0], strict=True):
-        torch.testing.assert_close(decayed, plain * 0.9**3 if plain.ndim > 1 else plain)
-    for plain, decayed in zip(found[0][1], found[1][1], strict=True):
-        torch.testing.assert_close(decayed, plain)
-
-
-def test_a_decay_that_would_take_all_is_refused() -> None:
-    with pytest.raises(UserError, match=r"algorithm.weight_decay = 50 with algorithm.lr = 0.02: a step would take all, legal is below 50"):
-        settings.IPPO(lr=0.02, weight_decay=50.0).check()
