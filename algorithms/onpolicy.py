@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from algorithms.death import carried_on
 from algorithms.networks import Actor
 from algorithms.opinions import of_product
+from algorithms.schedules import linear
 from marl.opinion import Opinion
 from marl.replay import LaneBuffer
 from marl.sequences import SequenceBuffer, Slices
@@ -34,7 +35,7 @@ class LinearDecay(LRSchedulerFactory):
         self._updates = max(updates, 1)
 
     def create_scheduler(self, optim: torch.optim.Optimizer) -> LambdaLR:
-        return LambdaLR(optim, lambda k: max(0.0, 1.0 - k / self._updates))
+        return LambdaLR(optim, lambda k: linear(1.0, 0.0, k, self._updates))
 
 
 def adam(lr: float, anneal: bool, updates: int) -> AdamOptimizerFactory:
