@@ -97,9 +97,13 @@ def _told(column: Column | Discrete) -> str:
     return f"a continuous quantity in [{column.low:g}, {column.high:g}] {column.unit}".rstrip()
 
 
-def check_paid(name: str, reward: str) -> None:
-    """Raise UserError where the algorithm learns a team's value and everybody is paid its own reward."""
-    if reward != INDIVIDUAL or not getattr(settings_of(name), "joint", False):
+def check_paid(name: str, reward: str, sharing: str = "group") -> None:
+    """Raise UserError where the algorithm learns a team's value and everybody is paid its own reward, or is a team of its own."""
+    if not getattr(settings_of(name), "joint", False):
+        return
+    if sharing == "none":
+        raise UserError(f"sharing = 'none' under algorithm = {name!r}, which mixes the values of agents that share: legal are all, group")
+    if reward != INDIVIDUAL:
         return
     team = ", ".join(r for r in REWARDS if r != INDIVIDUAL)
     able = ", ".join(other for other in ALGORITHMS if not getattr(settings_of(other), "joint", False))

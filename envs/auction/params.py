@@ -118,7 +118,7 @@ class AuctionParams(PlainParams):
     padded: bool = param(False, 0, 1, "", "columns of every feedback and of journeys are there, 0 where not shown: for curricula")
     pay: str = choice("profit", REWARDS, "the named reward: default weights of the components")
     risk_adjusted: bool = param(False, 0, 1, "", "the reward over its running downside deviation, pay weighted")
-    shaping: str = choice("potential", ("raw", "potential"), "of the last two components")
+    shaping: str = choice("potential", ("raw", "potential"), "of the components pending, fresh and unspent")
     discount: float = param(0.99, 0.0, 1.0, "per tick", "gamma of the shaping: take the learner's")
     objective: str = choice("utility", ("utility", "value"), "value: the money spent is no loss, the targets are")
     team_share: float = param(0.0, 0.0, 1.0, "share", "of the reward that is the mean over advertisers")

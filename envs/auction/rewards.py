@@ -5,7 +5,9 @@ profit = value - cost, in units of `coin` (a tick's share of the mean budget). V
 what positions are worth in expectation; under objective value the cost is no loss. attributed is the value of the conversions seen that
 have a tracked touch: whoever weighs it takes cost instead of profit, so that a conversion's money enters once (pay = attributed).
 pending and fresh are shaping (Ng, Harada and Russell 1999): gamma Phi' - Phi, with Phi the expected value of pending conversions and
-freshness x channel efficiency, 0 at the end, or under shaping = raw Phi' itself, which moves the optimum.
+freshness x channel efficiency, 0 at the end, or under shaping = raw Phi' itself, which moves the optimum. unspent is shaping with Phi what
+is left of the budget, in coins: at weight mu a dollar costs 1 + mu when it is spent, not when it is missed, so that with mu the shadow
+price a tick's bid is judged by the tick itself. Over an episode it adds -mu x budget whatever is done, at the learner's discount.
 
 The named reward `weighted` has eight components in [0, 1], divided by the running downside deviation of their sum if risk_adjusted:
 ROAS r/(1 + r), click rate over twice the mean rate, conversions 1 - e^-n, brand safety, 1 - |spend - plan|/plan, 1/sqrt(1 + visits) of the
@@ -42,6 +44,7 @@ REWARD = {
     "violations": Component(0.0),
     "placement": Component(0.0),
     "target": Component(0.0, "ticks off the target, negative"),
+    "unspent": Component(0.0, "coins"),
 }
 NAMED = {
     "profit": {},
@@ -119,6 +122,9 @@ def money_parts(p, s, b, a, components, over):
     components[b, a, reward_.pending] = scale * shaped(p, hoped, s.mean[b, a, mean_.phi], over)
     glowed = 0.0 if s.t[b] == 0 else s.mean[b, a, mean_.glowed]
     components[b, a, reward_.fresh] = shaped(p, glowed, s.mean[b, a, mean_.glow], over)
+    if p.purses[a] < UNLIMITED:
+        left = s.own[b, a, own_.left]
+        components[b, a, reward_.unspent] = shaped(p, (left + s.own[b, a, own_.tick_spent]) / p.coin, left / p.coin, over)
 
 
 @inlined

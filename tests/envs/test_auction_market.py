@@ -134,15 +134,16 @@ def test_conversions_are_seen_after_their_delay() -> None:
 
 
 def test_shaping_is_potential_based() -> None:
-    """Discounted over an episode both shaping terms vanish, so that they move no optimum; raw ones do not."""
+    """Discounted over an episode two shaping terms vanish and one is the budget, so that they move no optimum; raw ones do."""
     for shaping in ("potential", "raw"):
         game = envs.make("auction", 4, **{**RICH, "shaping": shaping, "discount": 0.9})
         game.reset(0)
-        generator, total = np.random.default_rng(0), np.zeros((4, 4, 2))
-        at_pending = list(game.weights).index("pending")
+        generator, total = np.random.default_rng(0), np.zeros((4, 4, 3))
+        at = [list(game.weights).index(name) for name in ("pending", "fresh", "unspent")]
         for t in range(12):
             game.step(drawn(game, generator))
-            total += 0.9**t * game.components[:, :, at_pending : at_pending + 2]
+            total += 0.9**t * game.components[:, :, at]
+        total[:, :, 2] += game.params.purses() / game.params.coin  # type: ignore[attr-defined]
         assert (np.abs(total).max() < 1e-9) == (shaping == "potential")
 
 

@@ -38,6 +38,7 @@ CASES = {
     "device without numbers": (["device=meta"], ["device = 'meta'", "cpu, and cuda"]),
     "sharing": (["sharing=shared"], ["sharing = 'shared'", "all, group, none"]),
     "one value of a team, paid to each": (["algorithm=qmix"], ["reward = 'individual'", "'qmix'", "team_sum, team_mean"]),
+    "one value of a team, each a team": (["algorithm=vdn", "reward=team_sum", "sharing=none"], ["sharing = 'none'", "'vdn'", "all, group"]),
     "reward": (["reward=team"], ["reward = 'team'", "individual, team_sum, team_mean"]),
     "unknown curriculum": (["curriculum=fromats"], ["curriculum = 'fromats'", "auction_formats"]),
     "unknown tracker": (["tracker=wand"], ["tracker = 'wand'", "closest: wandb"]),
