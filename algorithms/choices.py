@@ -101,14 +101,14 @@ class GreedyPolicy(ChoosingPolicy, DiscreteQLearningPolicy):
 
     acted: Tensor
 
-    def __init__(self, part: Part, s: settings.Exploring, dueling: bool = False) -> None:
+    def __init__(self, part: Part, s: settings.Exploring) -> None:
         self.choices, self._table = Choices(part), part.group.action
-        super().__init__(model=self._network(part, s, dueling), action_space=spaces.Discrete(len(self.choices)))
+        super().__init__(model=self._network(part, s), action_space=spaces.Discrete(len(self.choices)))
         self._first, self._last, self._rows = s.epsilon, s.epsilon_end, s.epsilon_steps * part.n
         self.register_buffer("acted", torch.zeros((), dtype=torch.int64))
 
-    def _network(self, part: Part, s: settings.Exploring, dueling: bool) -> ValueNet:
-        return ValueNet(part, self.choices, s, dueling)
+    def _network(self, part: Part, s: settings.Exploring) -> ValueNet:
+        return ValueNet(part, self.choices, s, s.dueling)
 
     @property
     def epsilon(self) -> float:

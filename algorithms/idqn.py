@@ -40,7 +40,7 @@ class IDQN(Light, DQN[GreedyPolicy]):
         check_goal(s.hindsight, part.name, part.aims, part.reward)
         self.s, self._updates, self.tau = s, updates, s.tau
         super().__init__(
-            policy=greedy_of(part, s, s.dueling),
+            policy=greedy_of(part, s),
             optim=adam(s.lr, s.anneal, updates),
             gamma=s.gamma,
             n_step_return_horizon=s.n_step,

@@ -24,11 +24,11 @@ from marl.team import Part
 class RecurrentValues(ValueNet):
     """A `ValueNet` whose heads read a memory: rows and state, or Slices -> (values [N, K], next state)."""
 
-    def __init__(self, part: Part, choices: Choices, s: settings.Exploring, dueling: bool = False) -> None:
-        super().__init__(part, choices, s, dueling)
+    def __init__(self, part: Part, choices: Choices, s: settings.Exploring) -> None:
+        super().__init__(part, choices, s)
         self.trunk = Trunk(part.observed, s)
         shape = self.trunk.width, len(choices)
-        self.net = Dueling(*shape, s.hidden[-1:], s.activation, SMALL) if dueling else mlp(*shape, [], s.activation, SMALL)
+        self.net = Dueling(*shape, s.hidden[-1:], s.activation, SMALL) if s.dueling else mlp(*shape, [], s.activation, SMALL)
         self.state_width = self.trunk.memory.state_width
 
     def forward(self, obs: Any, state: Any = None, info: Any = None) -> tuple[Tensor, Any]:
@@ -42,12 +42,12 @@ class RecurrentValues(ValueNet):
 class RememberingPolicy(GreedyPolicy):
     """A GreedyPolicy with memory."""
 
-    def __init__(self, part: Part, s: settings.Exploring, dueling: bool = False) -> None:
-        super().__init__(part, s, dueling)
+    def __init__(self, part: Part, s: settings.Exploring) -> None:
+        super().__init__(part, s)
         self.state_width = self.model.state_width
 
-    def _network(self, part: Part, s: settings.Exploring, dueling: bool) -> ValueNet:
-        return RecurrentValues(part, self.choices, s, dueling)
+    def _network(self, part: Part, s: settings.Exploring) -> ValueNet:
+        return RecurrentValues(part, self.choices, s)
 
     def initial(self, n: int) -> Tensor:
         """States of n lanes whose episode begins, [n, S]."""
@@ -60,9 +60,9 @@ class RememberingPolicy(GreedyPolicy):
         return found
 
 
-def greedy_of(part: Part, s: settings.Exploring, dueling: bool = False) -> GreedyPolicy:
+def greedy_of(part: Part, s: settings.Exploring) -> GreedyPolicy:
     """The policy that the settings ask for."""
-    return (GreedyPolicy if s.memory == "none" else RememberingPolicy)(part, s, dueling)
+    return (GreedyPolicy if s.memory == "none" else RememberingPolicy)(part, s)
 
 
 def following(model: Any, slices: Slices, rows: Tensor) -> Tensor:

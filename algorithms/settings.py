@@ -175,6 +175,7 @@ class Exploring(Prioritised, Remembering):
 
     serves: ClassVar[str] = "choices"
     double: bool = setting(True, 0, 1, "the network that learns picks the next choice, the target network values it")
+    dueling: bool = setting(False, 0, 1, "a head for the value and one for the advantages")
     epsilon: float = setting(1.0, 0.0, 1.0, "probability of a random choice at the beginning")
     epsilon_end: float = setting(0.05, 0.0, 1.0, "probability of a random choice after epsilon_steps")
     epsilon_steps: int = setting(50_000, 1, 1_000_000_000, "env steps over which epsilon falls linearly")
@@ -192,7 +193,6 @@ class Exploring(Prioritised, Remembering):
 class IDQN(Exploring):
     """Of `algorithms.idqn`."""
 
-    dueling: bool = setting(False, 0, 1, "a head for the value and one for the advantages")
     target: int = setting(200, 1, 1_000_000, "updates after which the target network is set to the one that learns")
     n_step: int = setting(1, 1, 1_000, "steps of reward before bootstrapping")
     huber: float | None = setting(None, 1e-9, 1e9, "delta of the Huber loss; none: squared error")

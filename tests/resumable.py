@@ -33,7 +33,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "rainbow": {"rollout": 2, "replay": 2_000, "warm_up": 300, "batch": 32, "target": 7, "lowest": -5.0, "highest": 60.0},
     "itd3": {"rollout": 2, "replay": 2_000, "warm_up": 300, "batch": 64, "delay": 3},
     "mappo": {"rollout": 8},
-    "vdn": {"rollout": 2, "replay": 2_000, "warm_up": 300, "batch": 32, "epsilon_steps": 3_000, "target": 3},
+    "vdn": {"dueling": True, "rollout": 2, "replay": 2_000, "warm_up": 300, "batch": 32, "epsilon_steps": 3_000, "target": 3},
     "qmix": {
         "rollout": 2,
         "replay": 2_000,

@@ -133,6 +133,14 @@ def test_dueling_heads_share_the_value_and_centre_the_advantages() -> None:
     assert torch.allclose(net(rows), q, atol=1e-5)
 
 
+@pytest.mark.parametrize("memory", ["none", "gru"])
+@pytest.mark.parametrize("name", ["idqn", "vdn", "qmix"])
+def test_who_explores_by_epsilon_may_have_dueling_heads(name: str, memory: str) -> None:
+    for dueling in (False, True):
+        here = lanes(VectorGame(BRANCHES, 2, masked=1), name, dueling=dueling, memory=memory, reward="team_sum")
+        assert isinstance(one(here)[0].policy.model.net, Dueling) == dueling
+
+
 # ---- TD3 -----------------------------------------------------------------------------------------------------------
 
 
