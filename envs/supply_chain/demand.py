@@ -83,7 +83,8 @@ def demanded(p, s, b, j, k, demands, common):
 @rule
 def want(p, s, b):
     """Fill `asked` of all retailers."""
-    demands, common = stream(s, b, DEMANDS), stream(s, b, COMMON)
+    demands = stream(s, b, DEMANDS)
+    common = stream(s, b, COMMON) if p.correlation > 0.0 else demands
     day = (s.all[b, all_.offset] + s.t[b]) % p.replay_days
     for j in range(p.n_agents):
         if p.nodes[j, at_.retail] < 0:
