@@ -42,6 +42,7 @@ def metric(setup: Any, run: Any, name: str, episodes: int = 2_048) -> Any:
     [
         ("first_price_asymmetric", ["algorithm.rollout=4", "algorithm.minibatches=1"]),
         ("advertiser", ["algorithm.rollout=4", "env.horizon=4", "env.auctions_per_tick=16"]),
+        ("advertiser_isac", ["algorithm.warm_up=8", "algorithm.batch=8", "env.horizon=4", "env.auctions_per_tick=16"]),
         ("gaelp_ppo", ["algorithm.rollout=4", "env.horizon=4", "env.auctions_per_tick=64"]),
         ("gaelp_sac", ["algorithm.warm_up=8", "algorithm.batch=8", "algorithm.replay=1000", "env.horizon=4", "env.auctions_per_tick=64"]),
         ("gaelp_dqn", ["algorithm.warm_up=8", "algorithm.batch=8", "algorithm.replay=1000", "env.horizon=4", "env.auctions_per_tick=64"]),
