@@ -97,7 +97,7 @@ def _told(column: Column | Discrete) -> str:
     return f"a continuous quantity in [{column.low:g}, {column.high:g}] {column.unit}".rstrip()
 
 
-def check_paid(name: str, reward: str, sharing: str = "group") -> None:
+def check_team(name: str, reward: str, sharing: str = "group") -> None:
     """Raise UserError where the algorithm learns a team's value and everybody is paid its own reward, or is a team of its own."""
     if not getattr(settings_of(name), "joint", False):
         return

@@ -17,7 +17,7 @@ from tianshou.algorithm.modelfree.reinforce import SimpleLossTrainingStats
 from tianshou.utils import RunningMeanStd
 from torch import Tensor, nn
 
-from algorithms import check_paid, check_serves, settings
+from algorithms import check_serves, check_team, settings
 from algorithms.choices import GreedyPolicy
 from algorithms.offpolicy import Light, rising
 from algorithms.onpolicy import adam
@@ -34,7 +34,7 @@ class Mixture(Light, OffPolicyAlgorithm[GreedyPolicy], LaggedNetworkPolyakUpdate
     def __init__(self, name: str, s: settings.VDN, part: Part, updates: int, mixer: nn.Module) -> None:
         s.check()
         check_serves(name, part.name, part.group.action, part.grid)
-        check_paid(name, part.reward)
+        check_team(name, part.reward)
         super().__init__(policy=greedy_of(part, s))
         LaggedNetworkPolyakUpdateAlgorithmMixin.__init__(self, s.tau)
         self.s, self.mixer, self._updates = s, mixer, updates

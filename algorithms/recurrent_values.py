@@ -25,7 +25,7 @@ class RecurrentValues(ValueNet):
     """A `ValueNet` whose heads read a memory: rows and state, or Slices -> (values [N, K], next state)."""
 
     def __init__(self, part: Part, choices: Choices, s: settings.Exploring) -> None:
-        super().__init__(part, choices, s)
+        super().__init__(part, choices, s, s.dueling)
         self.trunk = Trunk(part.observed, s)
         shape = self.trunk.width, len(choices)
         self.net = Dueling(*shape, s.hidden[-1:], s.activation, SMALL) if s.dueling else mlp(*shape, [], s.activation, SMALL)

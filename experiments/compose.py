@@ -117,7 +117,7 @@ def resolve(config: Any) -> Setup:
     _fill_counts(values)
     game, params = _fill_env(values["env"])
     _check_opponents(values["opponents"], values["env"]["name"], [*({} if game is None else game.baselines), "random"])
-    algorithms.check_paid(values["algorithm"]["name"], values["reward"], values["sharing"])
+    algorithms.check_team(values["algorithm"]["name"], values["reward"], values["sharing"])
     settings = groups.build_settings(values["algorithm"]["name"], values["algorithm"])
     return Setup(values, game, params, settings)
 

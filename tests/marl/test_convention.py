@@ -68,7 +68,7 @@ def test_the_time_limit_of_a_continuing_game(time_limit: str, terminated: list[b
 @pytest.mark.parametrize("name", [n for n in algorithms.ALGORITHMS if algorithms.settings_of(n).joint])
 def test_an_algorithm_of_a_teams_value_refuses_individual_rewards(name: str) -> None:
     with pytest.raises(UserError, match=f"reward = 'individual' under algorithm = '{name}', .* legal are team_sum, team_mean; .* ippo"):
-        algorithms.check_paid(name, "individual")
+        algorithms.check_team(name, "individual")
 
 
 def test_unknown_conventions_are_refused() -> None:
