@@ -50,9 +50,21 @@ def mixed(own, common, correlation):
 
 
 @inlined
+def day_of(p, s, b):
+    """Row of the replayed part of the trace; 0 without a trace."""
+    return (s.all[b, all_.offset] + s.t[b]) % p.replay_days
+
+
+@inlined
+def season_of(p, s, b):
+    """Tick of the season; of a trace that of its day, wherever the replay began."""
+    return (p.days_before + day_of(p, s, b) if p.demand == TRACE else s.t[b]) % p.period
+
+
+@inlined
 def level_of(p, s, b, j, k):
     """Mean demand of a retailer and product in this tick, parts."""
-    mean = p.each[j, k, each_.mean] * p.cycle[s.t[b] % p.period, cycle_.factor]
+    mean = p.each[j, k, each_.mean] * p.cycle[season_of(p, s, b), cycle_.factor]
     mean *= p.regime if s.all[b, all_.regime] == 1 else 1.0
     return mean * p.step_to if p.step_at > 0 and s.t[b] >= p.step_at else mean
 
@@ -85,7 +97,7 @@ def want(p, s, b):
     """Fill `asked` of all retailers."""
     demands = stream(s, b, DEMANDS)
     common = stream(s, b, COMMON) if p.correlation > 0.0 else demands
-    day = (s.all[b, all_.offset] + s.t[b]) % p.replay_days
+    day = day_of(p, s, b)
     for j in range(p.n_agents):
         if p.nodes[j, at_.retail] < 0:
             continue

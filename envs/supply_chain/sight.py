@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from envs.supply_chain.demand import season_of
 from envs.supply_chain.layout import at_, cycle_, each_, way_
 from envs.supply_chain.orders import LEAST_WEIGHT, position
 from envs.supply_chain.params import MILLI, SupplyChainParams
@@ -18,7 +19,7 @@ OF_NODE = {
     "time_left": Column(0, 1, "share of the horizon; 1 in a chain that goes on"),
     "place": Column(0, 1, "number of the node + 1 over the number of nodes"),
     "level": Column(0, 1, "links from the customers, the longest way, over the network's most"),
-    "season_sine": Column(-1, 1),
+    "season_sine": Column(-1, 1, "of the tick to come; of a trace, counted from its first day"),
     "season_cosine": Column(-1, 1),
     "capacity_free": Column(0, 1, "share of the capacity that the last tick left; 1 without a limit"),
     "volume_free": Column(0, 1, "share of the room; 1 without a limit"),
@@ -85,7 +86,7 @@ def roles(p: SupplyChainParams) -> tuple[Role, ...]:
 
 @apart
 def observe(p, s, b, obs):
-    season = s.t[b] % p.period
+    season = season_of(p, s, b)
     closed = p.closure > 0 and p.closure_at <= s.t[b] < p.closure_at + p.closure
     each = FIXED + p.slots - 1 + (2 if p.share_forecasts else 0)
     for j in range(p.n_agents):

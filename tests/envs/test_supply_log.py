@@ -113,6 +113,22 @@ def test_training_begins_anywhere_and_the_test_at_its_first_day() -> None:
         assert (len(set(game.world.all[:, 6].tolist())) > 10) == several
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_the_season_seen_is_the_weekday_wherever_a_replay_begins(split: str) -> None:
+    game = envs.make("supply_chain_log", 30, split=split)
+    game.reset(0)
+    columns = [list(game.groups["node"].group.observation).index(name) for name in ("season_sine", "season_cosine")]
+    seen, asked = [], []
+    for _ in range(20):
+        seen.append(game.groups["node"].obs[:, 0, columns].copy())
+        game.step(np.zeros(game.action.shape))
+        asked.append(item(game, "asked").sum((1, 2)))
+    angle = 2 * np.pi * 3 / 7  # 2010-12-01 was a Wednesday
+    saturday = np.isclose(np.array(seen), [np.sin(angle), np.cos(angle)], atol=1e-6).all(2)
+    assert saturday.mean() == pytest.approx(1 / 7, abs=0.05)
+    assert not np.array(asked)[saturday].any() and (np.array(asked)[~saturday] > 0).mean() > 0.9
+
+
 def test_trials_are_the_held_out_days_and_means_are_of_training() -> None:
     game = envs.game("supply_chain_log")
     p: Any = game.make_params()
