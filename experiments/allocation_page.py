@@ -9,16 +9,13 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from experiments import published, recorded, run_folder
 from experiments import tables as plain
 from experiments.published import ROWS
-from experiments.tables import number
+from experiments.tables import Line, number
 from marl.errors import UserError
-
-if TYPE_CHECKING:
-    from experiments.allocators import Line
 
 TABLES = ROWS / "results" / "allocators"
 PAGE = Path(__file__).parents[1] / "docs" / "resource_allocation.md"
@@ -75,8 +72,6 @@ def write_page() -> Path:
 
 def tables() -> list[Table]:
     """What is recorded, by name."""
-    from experiments.allocators import Line
-
     found = recorded.results(TABLES)
     return [Table(**{**kept, "lines": [Line(**line) for line in kept["lines"]]}) for kept in found.values()]
 

@@ -7,7 +7,6 @@ Runs of one algorithm under one mechanism are seeds of one row: their mean with 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,26 +29,6 @@ PLACED = (
     ("drf, worst fit", {"mechanism": "drf", "placement": "worst_fit"}),
 )
 """Rows beside the mechanisms, which place by best fit: what placement is worth."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """A row of the table: values [S, K] of the shown metrics, one line for a mechanism, one a seed for `learners`."""
-
-    label: str
-    values: list[list[float]]
-    learners: bool = False
-
-    def cells(self) -> list[str]:
-        """The row as texts: a number, or the mean over seeds with its interval."""
-        from marl import stats
-
-        columns, seeds = list(zip(*self.values)), len(self.values)
-        label = f"{self.label}, {seeds} seed{'s' if seeds > 1 else ''}" if self.learners else self.label
-        if seeds == 1:
-            return [label, *(tables.number(x) for (x,) in columns)]
-        bands = [stats.student_interval(list(column)) for column in columns]
-        return [label, *(f"{tables.number(b.point)} [{tables.number(b.low)}, {tables.number(b.high)}]" for b in bands)]
 
 
 def act(game: VectorGame, baseline: str) -> None:
@@ -91,17 +70,17 @@ def learned(path: str, settings: Mapping[str, Any], episodes: int, seed: int) ->
     return f"{setup.config['algorithm']['name']} learners, {mechanism}", means
 
 
-def lines_of(name: str, settings: Mapping[str, Any], runs: Sequence[str], episodes: int, seed: int) -> list[Line]:
+def lines_of(name: str, settings: Mapping[str, Any], runs: Sequence[str], episodes: int, seed: int) -> list[tables.Line]:
     """The table: a row for each mechanism, for other placements, then for the runs."""
     from envs.resource_allocation.params import MECHANISMS
 
     own: list[tuple[str, dict[str, Any]]] = [(m, {"mechanism": m}) for m in MECHANISMS]
-    lines = [Line(label, [measured(name, {**settings, **choice}, episodes, seed)]) for label, choice in [*own, *PLACED]]
+    lines = [tables.Line(label, [measured(name, {**settings, **choice}, episodes, seed)]) for label, choice in [*own, *PLACED]]
     seeds: dict[str, list[list[float]]] = {}
     for path in runs:
         label, found = learned(path, settings, episodes, seed)
         seeds.setdefault(label, []).append(found)
-    return lines + [Line(label, values, learners=True) for label, values in seeds.items()]
+    return lines + [tables.Line(label, values, learners=True) for label, values in seeds.items()]
 
 
 def picture(overrides: Sequence[str], settings: Mapping[str, Any], path: Path) -> Path:

@@ -108,7 +108,7 @@ def _seats(run: Run, part: Part) -> list[tuple[Part, Any]]:
 def _beside(own: Evaluation, verdict: Verdict, seed: int) -> dict[str, Any]:
     """A member's part of the report."""
     report = verdict.report(seed)
-    return {key: report[key] for key in ("return", "metrics", "scores")} | {"gain": _gain(own, verdict.evaluation, seed)}
+    return {key: report[key] for key in ("return", "metrics", "scores", "together")} | {"gain": _gain(own, verdict.evaluation, seed)}
 
 
 def _gain(own: Evaluation, other: Evaluation, seed: int) -> dict[str, float]:
@@ -209,7 +209,7 @@ def show(report: Mapping[str, Any]) -> str:
     head = ["everybody plays", "", "return, mean [95 % interval]", "the ensemble earns more"]
     values = [report["metrics"], *(found["metrics"] for _, _, found in played)]
     text = [tables.players(head, rows, list(report["metrics"]), values)]
-    text += tables.scores(report["scores"])
+    text += tables.scores(report)
     text += [
         f"{path} was trained with {', '.join(differ)}; played as {report['setting']}" for path, differ in report["other_settings"].items()
     ]

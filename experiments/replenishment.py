@@ -1,7 +1,8 @@
 """`marl replenishment`: what daily demand costs on days that nobody was trained or tuned on, under scripted policies and runs.
 
 Levels of base stock, (s, S) and moving averages are searched on the training days by the rules themselves (`envs.supply_chain.tuning`),
-item by item; learners are runs of `experiment=supply_chain_log`. All replay the held-out days from the first to the last, once.
+item by item; learners are runs of `experiment=supply_chain_log`, those of one algorithm seeds of one row. All replay the held-out days
+from the first to the last, once.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ SHOWN = ("cost", "holding", "shortage", "ordering", "fill_rate", "stockout_days"
 HEAD = """# Supply chain: real daily demand
 
 Made by `marl replenishment`; do not edit. Costs are those of a day and item, means over items. Policies named tuned have their levels
-from the training days, the first part of the file, item by item; learners were trained on the same days. All meet the same held-out
-days, which come later in the year.
+from the training days, the first part of the file, item by item; learners were trained on the same days and play their last policies:
+the mean over seeds with Student's 95 % interval. All meet the same held-out days, which come later in the year.
 """
 
 
@@ -54,22 +55,14 @@ def scripted_row(setup: Setup, baseline: str) -> list[float]:
     return _played(game, plan, {name: scripted(game, part, baseline, 0) for name, part in plan.items()})
 
 
-def learned_row(path: str) -> tuple[str, Setup, list[float]]:
-    """(name, setup, the same) of a run's best policies. Raises UserError."""
-    from experiments.build import run_of
-    from experiments.run_folder import RunFolder
-    from experiments.stored import stored
+def learned_row(path: str) -> tuple[Setup, list[float]]:
+    """(setup, the same) of a run's last policies: which were best was judged by one item. Raises UserError."""
+    from experiments.stored import loaded
     from marl.vector import VectorGame
 
-    folder = RunFolder(Path(path))
-    setup = stored(folder)
-    params = held_out(setup)
-    run = run_of(setup, folder)
-    run.load("best.pt")
-    run.close()
+    setup, run, _ = loaded(path, "last", games=("supply_chain_log",))
     assert setup.game is not None
-    found = _played(VectorGame(setup.game, 1, params), run.plan, run.policies)
-    return f"{setup.config['algorithm']['name']}, seed {setup.config['seed']}", setup, found
+    return setup, _played(VectorGame(setup.game, 1, held_out(setup)), run.plan, run.policies)
 
 
 def _played(game: Any, plan: Mapping[str, Any], policies: Mapping[str, Any]) -> list[float]:
@@ -80,27 +73,30 @@ def _played(game: Any, plan: Mapping[str, Any], policies: Mapping[str, Any]) -> 
     return [float(found.metrics[0, :, found.metric_names.index(name)].mean()) for name in SHOWN]
 
 
-def rows_of(setup: Setup, runs: Sequence[str]) -> list[list[Any]]:
-    """The table: a row for each scripted policy, then for each run, which must be of the same setting. Raises UserError."""
-    rows = [[name, *(round(x, 3) for x in scripted_row(setup, name))] for name in BASELINES]
+def lines_of(setup: Setup, runs: Sequence[str]) -> list[tables.Line]:
+    """The table: a row for each scripted policy, then for the runs of each algorithm, of the same setting. Raises UserError."""
+    lines = [tables.Line(name, [scripted_row(setup, name)]) for name in BASELINES]
+    seeds: dict[str, list[list[float]]] = {}
     for path in runs:
-        name, own, found = learned_row(path)
+        own, found = learned_row(path)
         if own.params != setup.params:
             other = [k for k, v in asdict(own.params).items() if v != asdict(setup.params)[k]]  # type: ignore[call-overload]
             raise UserError(f"--run {path}: its env.{other[0]} differs, runs of one setting stand in one table")
-        rows.append([name, *(round(x, 3) for x in found)])
-    return rows
+        seeds.setdefault(own.config["algorithm"]["name"], []).append(found)
+    return lines + [tables.Line(label, values, learners=True) for label, values in seeds.items()]
 
 
 def main(arguments: Sequence[str]) -> int:
     """The command; returns its exit code."""
     options = parser("replenishment")
     options.add_argument("overrides", nargs="*", metavar="key=value", help="of experiment=supply_chain_log: env.trace=FILE ...")
-    options.add_argument("--run", action="append", default=[], metavar="RUN", help="a run whose learners stand beside the policies")
+    options.add_argument(
+        "--run", action="append", default=[], metavar="RUN", help="a run whose learners stand beside; of one algorithm: seeds of a row"
+    )
     options.add_argument("-o", "--output", type=Path, help="write the table here as Markdown")
     given = options.parse_intermixed_args(list(arguments))
     setup = compose(["experiment=supply_chain_log", *given.overrides])
-    rows = rows_of(setup, given.run)
+    rows = [line.cells() for line in lines_of(setup, given.run)]
     print(tables.table(["policy", *SHOWN], rows))
     if given.output is not None:
         p: Any = held_out(setup)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -16,6 +17,26 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         return "  ".join(t.rjust(w) if r else t.ljust(w) for t, w, r in zip(texts, width, right)).rstrip()
 
     return "\n".join([line(head), line(["-" * w for w in width]), *(line(c) for c in cells)])
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a table: values [S, K] of the shown metrics, one line of them for a scripted policy, one a seed for `learners`."""
+
+    label: str
+    values: list[list[float]]
+    learners: bool = False
+
+    def cells(self) -> list[str]:
+        """The row as texts: a number, or the mean over seeds with its interval."""
+        from marl import stats
+
+        columns, seeds = list(zip(*self.values)), len(self.values)
+        label = f"{self.label}, {seeds} seed{'s' if seeds > 1 else ''}" if self.learners else self.label
+        if seeds == 1:
+            return [label, *(number(x) for (x,) in columns)]
+        bands = [stats.student_interval(list(column)) for column in columns]
+        return [label, *(f"{number(b.point)} [{number(b.low)}, {number(b.high)}]" for b in bands)]
 
 
 WIDE = 140
@@ -54,24 +75,25 @@ def interval(estimate: Mapping[str, float]) -> str:
 def summary(report: Mapping[str, Any], speed: float | None = None) -> str:
     """The end of a run as a table: returns by role and of everybody playing a baseline, score, metrics, steps/s.
 
-    `report` is an evaluation.json: `return` with mean, low, high and episodes, `metrics`, `scores` by role,
+    `report` is an evaluation.json: `return` with mean, low, high and episodes, `metrics`, `scores` by role and `together`, of all,
     `baselines` and why some were `refused`.
     """
     played = {"learned": report, **report["baselines"]}
     rows = [[name, interval(found["return"])] for name, found in played.items()]
     values = [found["metrics"] for found in played.values()]
     text = [players(["everybody plays", "return, mean [95 % interval]"], rows, list(report["metrics"]), values)]
-    text += scores(report["scores"])
+    text += scores(report)
     for role, gain in report.get("exploitability", {}).items():
         text.append(f"a best response of {role} gains {interval(gain)} over {number(gain['present'])}")
     speeds = "" if speed is None else f"   env steps/s: {speed:,.0f}"
     return "\n".join([*text, f"episodes: {report['return']['episodes']:,}{speeds}"])
 
 
-def scores(found: Mapping[str, Any]) -> list[str]:
-    """A line for the score of every role, or why there is none."""
-    text = []
-    for role, score in found.items():
+def scores(report: Mapping[str, Any]) -> list[str]:
+    """A line for the score of every role and of all together, or why there is none."""
+    text, whole = [], report.get("together")
+    for role, score in [*report["scores"].items(), *([] if whole is None else [("all", whole)])]:
         against = f"{score['naive_name']} = 0, {score['against']['name']} = 1, {score['kind']}"
-        text.append(f"score of {role}: {interval(score)} ({against})" if score["mean"] is not None else f"no score: {score['reason']}")
+        said = f"score of {role}: {interval(score)} ({against})" if score["mean"] is not None else f"no score of {role}: {score['reason']}"
+        text.append(said)
     return text

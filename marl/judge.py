@@ -1,7 +1,8 @@
 """What a run's policies are worth: their return, their score among the reference population, and baselines beside them.
 
-Baselines play the same evaluation seeds and are measured once a setting. A score is *focal*: one agent of a role plays
-the learned policy, all others the reference; naive and reference are that agent's return with those baselines instead.
+Baselines play the same evaluation seeds and are measured once a setting. A score of a role is *focal*: one agent of it plays
+the learned policy, all others the reference; naive and reference are that agent's return with those baselines instead. Where all learn,
+the score of all is beside them (*welfare*, or *cooperative* under a team's reward): everybody's mean return, learned, naive and reference.
 """
 
 from __future__ import annotations
@@ -21,10 +22,14 @@ from marl.team import Part, parts, scripted
 
 @dataclass(frozen=True)
 class Verdict:
-    """An evaluation with its scores by role; `baselines` are mean returns of everybody playing that baseline, `refused` says why not."""
+    """An evaluation with its scores by role and `together` that of all, None where some do not learn or are alone.
+
+    `baselines` are mean returns of everybody playing that baseline, `refused` says why not.
+    """
 
     evaluation: Evaluation
     scores: Mapping[str, score.Score]
+    together: score.Score | None = None
     baselines: Mapping[str, Evaluation] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
 
@@ -41,6 +46,8 @@ class Verdict:
         row |= {f"evaluation/{role}/return": float(e.role(role).mean()) for role in e.roles}
         row |= {f"evaluation/{name}": float(e.metric(name).mean()) for name in e.metric_names}
         row |= {f"evaluation/{role}/score": s.mean for role, s in self.scores.items() if s.mean is not None}
+        if self.together is not None and self.together.mean is not None:
+            row[f"evaluation/{self.together.kind}_score"] = self.together.mean
         return row if self.score is None else row | {"evaluation/score": self.score}
 
     def report(self, seed: int) -> dict[str, Any]:
@@ -49,7 +56,8 @@ class Verdict:
         others = {name: {"return": interval(e, seed), "metrics": _metrics(e)} for name, e in self.baselines.items()}
         scored = {role: s.row() for role, s in self.scores.items()}
         first = next(iter(scored.values()), None)
-        return {**own, "score": first, "scores": scored, "baselines": others, "refused": dict(self.refused)}
+        whole = None if self.together is None else self.together.row()
+        return {**own, "score": first, "scores": scored, "together": whole, "baselines": others, "refused": dict(self.refused)}
 
 
 def interval(e: Evaluation, seed: int) -> dict[str, float]:
@@ -76,13 +84,31 @@ class Judge:
         self._version = game.version if game is not None else 0
         self._floor: dict[str, Evaluation] = {}
         self._top: Evaluation | None = None
+        self._bottom: Evaluation | None = None
         self._known = list(game.baselines) if game is not None else []
 
     def verdict(self, policies: Mapping[str, Policy], baselines: bool = False) -> Verdict:
         """Play the policies; with `baselines`, also everybody playing each baseline."""
         own = evaluate(self._make, self._plan, policies, self._episodes, self._seed)
         scores = {} if self._reference is None else {role: self._score(role, policies) for role in own.roles}
-        return Verdict(own, scores, *(self._beside() if baselines else ({}, {})))
+        return Verdict(own, scores, self._together(own), *(self._beside() if baselines else ({}, {})))
+
+    def _together(self, own: Evaluation) -> score.Score | None:
+        """The score of all, where there is more than one and all learn."""
+        if self._top is None or self._reference is None or len(own.learners) == 1 or not own.learners.all():
+            return None
+        if self._bottom is None:
+            self._bottom = self._everybody(self._naive)
+        shared = all(part.teams for part in self._plan.values())
+        return score.score(
+            own.by_episode,
+            self._bottom.by_episode,
+            self._top.by_episode,
+            kind="cooperative" if shared else "welfare",
+            against=score.reference(self._reference, self._version, self._top.by_episode),
+            naive_name=self._naive,
+            seed=self._seed,
+        )
 
     def _beside(self) -> tuple[dict[str, Evaluation], dict[str, str]]:
         """Everybody playing each baseline, and why some cannot be played in this setting (an equilibrium that has no closed form)."""

@@ -118,5 +118,16 @@ def test_daily_demand_is_generated_and_policies_stand_side_by_side(marl: Marl, t
     assert text.count("\n| ") == 6 and "3 items, lead 3" in text and "daily.csv: " in text
 
 
+def test_runs_of_one_algorithm_are_seeds_of_one_row(marl: Marl, tmp_path: Path) -> None:
+    own = ["env.n_agents=3", "env.horizon=20"]
+    small = ["experiment=supply_chain_log", *own, "n_envs=2", "algorithm.hidden=[4]", "algorithm.rollout=4", "total_steps=16"]
+    for seed in (0, 1):
+        done = marl("train", *small, "evaluation.episodes=2", f"seed={seed}", f"run_dir='{tmp_path / str(seed)}'")
+        assert done.code == 0
+    said = marl("replenishment", *own, "--run", str(tmp_path / "0"), "--run", str(tmp_path / "1"))
+    assert said.code == 0 and said.out.count("ippo, 2 seeds") == 1 and " [" in said.out.splitlines()[-1]
+    assert "its env.horizon differs" in marl("replenishment", "env.n_agents=3", "--run", str(tmp_path / "0")).refusal
+
+
 def test_runs_of_other_games_do_not_stand_beside(marl: Marl, tmp_path: Path) -> None:
-    assert "No such file" in marl("replenishment", "env.n_agents=3", "--run", str(tmp_path / "none")).refusal
+    assert "no run there" in marl("replenishment", "env.n_agents=3", "--run", str(tmp_path / "none")).refusal

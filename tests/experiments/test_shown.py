@@ -32,10 +32,12 @@ def test_summary_says_score_and_why_there_is_none() -> None:
     found = {"return": {"mean": 1.0, "low": 0.5, "high": 1.5, "episodes": 8}, "metrics": {"spend": 2.0}}
     against = {"naive_name": "random", "against": {"name": "best"}, "kind": "cooperative"}
     scores = {"buyer": {"mean": 0.25, "low": 0.2, "high": 0.3, **against}, "seller": {"mean": None, "reason": "too few", **against}}
-    text = tables.summary({**found, "baselines": {"random": found}, "scores": scores}, speed=1234.5)
+    whole = {"mean": 0.5, "low": 0.4, "high": 0.6, **against, "kind": "welfare"}
+    text = tables.summary({**found, "baselines": {"random": found}, "scores": scores, "together": whole}, speed=1234.5)
     assert "learned          1 [0.5, 1.5]" in text
     assert "score of buyer: 0.25 [0.2, 0.3] (random = 0, best = 1, cooperative)" in text
-    assert "no score: too few" in text
+    assert "no score of seller: too few" in text
+    assert "score of all: 0.5 [0.4, 0.6] (random = 0, best = 1, welfare)" in text
     assert "env steps/s: 1,234" in text
 
 

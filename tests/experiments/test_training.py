@@ -80,7 +80,7 @@ def test_the_best_is_by_return_where_scores_are_refused(marl: Marl, tmp_path: Pa
     """Two episodes do not tell the references apart: the best policy is still the best seen, not the untrained one."""
     few = ["env=auction", "env.preset=first_price_two", "algorithm.lr=0.01", "algorithm.rollout=16", "evaluation.episodes=2"]
     said = marl("train", *few, "n_envs=4", "total_steps=256", "evaluation.every=64", f"run_dir={tmp_path / 'run'}")
-    assert "no score: gap between" in said.out
+    assert "no score of advertiser: gap between" in said.out
     returns = {
         row["step"]: row["evaluation/return"] for row in read_metrics(tmp_path / "run" / "metrics.jsonl") if "evaluation/return" in row
     }

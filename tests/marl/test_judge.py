@@ -63,6 +63,25 @@ def test_everybody_is_evaluated_together_and_baselines_beside_them() -> None:
     assert means["shaded"] == row["evaluation/return"]
 
 
+def test_the_score_of_all_is_the_closed_form() -> None:
+    """Both bid the same share of their values: welfare stays, so all are better off than at the equilibrium, and 1 there itself."""
+    one = judge(4_096)
+    verdict = one.verdict({"advertiser": always(0.5)})
+    found = verdict.together
+    assert found is not None and found.kind == "welfare" and found.against.name == "equilibrium"
+    assert (found.learned, found.reference) == pytest.approx((0.25, 1 / 6), abs=0.003)
+    assert found.mean == pytest.approx((0.25 - found.naive) / (1 / 6 - found.naive), abs=0.05) and found.low < found.mean < found.high
+    assert verdict.row()["evaluation/welfare_score"] == verdict.report(0)["together"]["mean"] == found.mean
+    assert one.verdict({"advertiser": always(1.0)}).together.mean == 1.0  # type: ignore[union-attr]
+
+
+def test_the_score_of_all_needs_that_all_learn() -> None:
+    assert judge(64, rivals=True).verdict({"advertiser": always(1.0), "advertiser_rivals": always(1.0)}).together is None
+    plan = parts(auction("second_price_two", 1), "group", None, "team_sum")
+    team = Judge(lambda n: auction("second_price_two", n), plan, 512, 1, trained_focal=False).verdict({"advertiser": always(1.0)})
+    assert team.together is not None and team.together.kind == "cooperative" and team.together.mean == 1.0
+
+
 def test_baselines_that_a_setting_has_not_are_refused_by_name() -> None:
     """First price under the market's law: the equilibrium has no closed form, the other baselines play."""
     first = {"format": "first", "horizon": 2, "auctions_per_tick": 4}
@@ -93,7 +112,7 @@ def test_naive_and_reference_are_measured_once(monkeypatch: pytest.MonkeyPatch) 
         del played[:]
         one.verdict({"advertiser": always(0.7)})
         counts.append(len(played))
-    assert counts == [4, 2, 2]
+    assert counts == [5, 2, 2]
 
 
 def test_few_episodes_give_no_score_but_its_reason() -> None:
