@@ -24,7 +24,7 @@ def page(history: History, figure: Any) -> None:
         f"{history.title}\n{p.n_agents} nodes, {p.products} products: cost of a tick {cost:.4g}, customers' fill rate {fill:.3f}",
         fontsize="large",
     )
-    grid = figure.add_gridspec(3, 2, width_ratios=[1.0, 1.25], hspace=0.35, wspace=0.22)
+    grid = figure.add_gridspec(3, 2, width_ratios=[1.0, 1.25], hspace=0.06, wspace=0.06)
     _network(history, figure.add_subplot(grid[:, 0]))
     stock, owed, orders = (figure.add_subplot(grid[i, 1]) for i in range(3))
     _lines(history, stock, "stock", "On hand")
