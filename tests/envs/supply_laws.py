@@ -96,3 +96,10 @@ class Forecaster:
             self.mean, self.last = self.mean + a * off, d
             slope = min(max(self.cov / self.var if self.var > 0 else 0.0, -0.99), 0.99)
             self.value = max(0.0, self.mean + slope * (d - self.mean))
+
+
+def season_of(p: SupplyChainParams, offset: int, t: int) -> int:
+    """Tick of the season: of a trace that of its day, counted from its first, of which the held-out days are the last."""
+    if p.demand != "trace":
+        return t % p.period
+    return ((len(p.training) if p.split == "test" else 0) + (offset + t) % p.replay_days) % p.period

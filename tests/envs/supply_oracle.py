@@ -18,7 +18,7 @@ from pettingzoo import ParallelEnv
 
 from envs.supply_chain import sight
 from envs.supply_chain.params import SupplyChainParams
-from tests.envs.supply_laws import Forecaster, Link, counted, divided
+from tests.envs.supply_laws import Forecaster, Link, counted, divided, season_of
 
 DEMANDS, COMMON, WAVES, REGIMES, OFFSET, OUTAGES, REPAIRS, LEADS, SUPPLY = range(9)
 Draws = Callable[[int, int, tuple[int, ...]], Any]
@@ -361,15 +361,8 @@ class SupplyChain(ParallelEnv):  # type: ignore[misc]
             stock += part * below[1] + link.pipeline(k) + link.kits.get(k, 0)
         return end, stock
 
-    def phase(self) -> int:
-        """Ticks since the season began: of a trace since its first day, of which the held-out days are the last."""
-        if self.p.demand != "trace":
-            return self.t
-        before = len(self.p.training) if self.p.split == "test" else 0
-        return before + (self.offset + self.t) % self.p.replay_days
-
     def observe(self) -> dict[str, Any]:
-        p, season, seen = self.p, 2 * math.pi * (self.phase() % self.p.period) / self.p.period, {}
+        p, season, seen = self.p, 2 * math.pi * season_of(self.p, self.offset, self.t) / self.p.period, {}
         for j in range(self.n):
             cap, room = self.table["nodes"][j, 7:9].tolist()
             used = sum(x * size for x, size in zip(self.stock[j], self.table["size"].tolist()))
