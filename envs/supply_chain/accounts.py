@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from envs.supply_chain.forecast import learn
 from envs.supply_chain.layout import at_, rate_, way_
+from envs.supply_chain.orders import wrapped
 from envs.supply_chain.params import MILLI, MOVING
 from envs.supply_chain.state import all_, item_, link_, node_, note_, sum_
 from marl.compiled import apart, inlined, rule
@@ -65,7 +66,8 @@ def content(p, s, b):
 @rule
 def remember(p, s, b, j, counts):
     """Averages, forecasts and their errors, after the tick's orders came in."""
-    now, then, before = s.t[b] % p.window, (s.t[b] + p.window - p.window_short) % p.window, (s.t[b] + p.window - 1) % p.window
+    now = s.t[b] % p.window
+    then, before = wrapped(now + p.window - p.window_short, p.window), wrapped(now + p.window - 1, p.window)
     error, naive = 0.0, 0.0
     for k in range(p.products):
         came = s.item[b, j, k, item_.came]

@@ -62,17 +62,17 @@ def season_of(p, s, b):
 
 
 @inlined
-def level_of(p, s, b, j, k):
+def level_of(p, s, b, j, k, season):
     """Mean demand of a retailer and product in this tick, parts."""
-    mean = p.each[j, k, each_.mean] * p.cycle[season_of(p, s, b), cycle_.factor]
+    mean = p.each[j, k, each_.mean] * p.cycle[season, cycle_.factor]
     mean *= p.regime if s.all[b, all_.regime] == 1 else 1.0
     return mean * p.step_to if p.step_at > 0 and s.t[b] >= p.step_at else mean
 
 
 @inlined
-def demanded(p, s, b, j, k, demands, common):
+def demanded(p, s, b, j, k, season, demands, common):
     """Parts that customers of retailer j want of product k."""
-    mean, at, correlation = level_of(p, s, b, j, k), j * p.products + k, p.correlation
+    mean, at, correlation = level_of(p, s, b, j, k, season), j * p.products + k, p.correlation
     if p.demand == CONSTANT or mean <= 0.0:
         return int(mean + 0.5)
     if p.demand == NORMAL or p.demand == AR1:
@@ -97,7 +97,7 @@ def want(p, s, b):
     """Fill `asked` of all retailers."""
     demands = stream(s, b, DEMANDS)
     common = stream(s, b, COMMON) if p.correlation > 0.0 else demands
-    day = day_of(p, s, b)
+    day, season = day_of(p, s, b), season_of(p, s, b)
     for j in range(p.n_agents):
         if p.nodes[j, at_.retail] < 0:
             continue
@@ -105,7 +105,7 @@ def want(p, s, b):
             if p.demand == TRACE:
                 s.item[b, j, k, item_.asked] = p.series[day, p.nodes[j, at_.retail] * p.products + k]
             else:
-                s.item[b, j, k, item_.asked] = demanded(p, s, b, j, k, demands, common)
+                s.item[b, j, k, item_.asked] = demanded(p, s, b, j, k, season, demands, common)
 
 
 @rule

@@ -20,6 +20,12 @@ LEAST_WEIGHT = 0.01
 
 
 @inlined
+def wrapped(slot, slots):
+    """A slot of a ring, of one that is less than a turn too far: a division for each would cost more than all else that is done there."""
+    return slot - slots if slot >= slots else slot
+
+
+@inlined
 def position(s, b, j, k):
     """Inventory position, parts."""
     return s.item[b, j, k, item_.stock] + s.item[b, j, k, item_.coming] - s.item[b, j, k, item_.owed]
@@ -36,7 +42,7 @@ def quantity(p, s, b, j, k, x):
 
 
 @rule
-def place(p, s, b, j, action):
+def place(p, s, b, j, now, action):
     """The orders of node j leave: to each supplier of an assembler, else split by the weights of suppliers in cumulated whole parts."""
     first, last = p.nodes[j, at_.first], p.nodes[j, at_.last]
     total = float(last - first)
@@ -54,14 +60,13 @@ def place(p, s, b, j, action):
             upto = q if e == last - 1 else int(q * (reached / total))
             part = q if p.assembles else upto - given
             given = upto
-            s.wire[b, e, k, (s.t[b] + p.links[e, way_.lag]) % p.wires] += part
+            s.wire[b, e, k, wrapped(now + p.links[e, way_.lag], p.wires)] += part
             s.link[b, e, k, link_.wire] += part
 
 
 @rule
-def deliver(p, s, b, i):
+def deliver(p, s, b, i, now):
     """Orders that are due arrive at supplier i, the outside included. Customers' demand arrives at retailers."""
-    now = s.t[b] % p.wires
     for k in range(p.products):
         came = 0
         for c in range(p.nodes[i, at_.out_first], p.nodes[i, at_.out_last]):
@@ -84,10 +89,11 @@ def order(p, s, b, action):
 
     One loop for both, with one place for each of the two: they are inlined.
     """
+    now = s.t[b] % p.wires
     for turn in range(2 * p.n_agents + 1):
         first = turn < p.n_agents if p.timing == BEFORE else turn % 2 == 1
         i = turn // 2 if p.timing == AFTER else turn if first else turn - p.n_agents
         if first:
-            place(p, s, b, i, action)
+            place(p, s, b, i, now, action)
         else:
-            deliver(p, s, b, i)
+            deliver(p, s, b, i, now)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from envs.supply_chain.demand import LEADS, SUPPLY
 from envs.supply_chain.layout import at_, way_
-from envs.supply_chain.orders import LEAST_WEIGHT
+from envs.supply_chain.orders import LEAST_WEIGHT, wrapped
 from envs.supply_chain.params import LEARNED, LOST, PRIORITY
 from envs.supply_chain.state import all_, item_, link_, node_, note_
 from marl.compiled import inlined, rule
@@ -74,7 +74,7 @@ def assemble(p, s, b, j):
 
 
 @inlined
-def send(p, s, b, i, e, k, units, debt, action):
+def send(p, s, b, i, e, k, now, units, debt, action):
     """Units leave supplier i by link e, of `debt` owed there: the expedited share in one tick, the rest in the lead time of the tick."""
     j, lead = p.links[e, way_.buyer], p.links[e, way_.lead]
     s.link[b, e, k, link_.owed] -= units
@@ -92,8 +92,8 @@ def send(p, s, b, i, e, k, units, debt, action):
     if lead == 0:
         receive(p, s, b, e, k, units)
     else:
-        s.pipe[b, e, k, (s.t[b] + lead) % p.slots] += units - fast
-        s.pipe[b, e, k, (s.t[b] + 1) % p.slots] += fast
+        s.pipe[b, e, k, wrapped(now + lead, p.slots)] += units - fast
+        s.pipe[b, e, k, wrapped(now + 1, p.slots)] += fast
     if i < p.n_agents:
         s.node[b, i, node_.sold] += units * s.node[b, i, node_.tariff]
         s.item[b, i, k, item_.stock] -= units
@@ -112,7 +112,7 @@ def tariff_of(p, s, b, i):
 
 
 @rule
-def ration(p, s, b, i, k, units, action):
+def ration(p, s, b, i, k, now, units, action):
     """Ship so many parts of product k from supplier i to its buyers, who are owed at least as much: older claims first, then new ones."""
     first, count = p.nodes[i, at_.out_first], p.nodes[i, at_.out_last] - p.nodes[i, at_.out_first]
     old = units
@@ -128,7 +128,7 @@ def ration(p, s, b, i, k, units, action):
         e = p.out[first + c]
         part = s.link[b, e, k, link_.sent] if count > 1 else units
         s.link[b, e, k, link_.sent] = 0
-        send(p, s, b, i, e, k, part, s.link[b, e, k, link_.owed], action)
+        send(p, s, b, i, e, k, now, part, s.link[b, e, k, link_.owed], action)
 
 
 @inlined
@@ -199,7 +199,7 @@ def able(p, s, b, i, wanted):
 
 
 @rule
-def ship(p, s, b, i, action):
+def ship(p, s, b, i, now, action):
     """All that supplier i ships in the tick; what it is not able to ship falls short in proportion over products."""
     if p.assembles and i < p.n_agents:
         assemble(p, s, b, i)
@@ -219,7 +219,7 @@ def ship(p, s, b, i, action):
         if p.nodes[i, at_.retail] >= 0:
             sell(p, s, b, i, k, units)
         else:
-            ration(p, s, b, i, k, units, action)
+            ration(p, s, b, i, k, now, units, action)
 
 
 @inlined
@@ -241,8 +241,9 @@ def scrap(p, s, b, i):
 @rule
 def ship_all(p, s, b, action):
     """The outside ships, then all nodes; what they have no room for is scrapped."""
+    now = s.t[b] % p.slots
     for turn in range(p.n_agents + 1):
         i = turn - 1 if turn > 0 else p.n_agents
-        ship(p, s, b, i, action)
+        ship(p, s, b, i, now, action)
         if p.nodes[i, at_.room] > 0:
             scrap(p, s, b, i)

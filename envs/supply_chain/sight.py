@@ -8,7 +8,7 @@ from typing import Any
 
 from envs.supply_chain.demand import season_of
 from envs.supply_chain.layout import at_, cycle_, each_, way_
-from envs.supply_chain.orders import LEAST_WEIGHT, position
+from envs.supply_chain.orders import LEAST_WEIGHT, position, wrapped
 from envs.supply_chain.params import MILLI, SupplyChainParams
 from envs.supply_chain.shipping import tariff_of
 from envs.supply_chain.state import item_, link_, node_, note_
@@ -86,7 +86,7 @@ def roles(p: SupplyChainParams) -> tuple[Role, ...]:
 
 @apart
 def observe(p, s, b, obs):
-    season = season_of(p, s, b)
+    season, now = season_of(p, s, b), s.t[b] % p.slots
     closed = p.closure > 0 and p.closure_at <= s.t[b] < p.closure_at + p.closure
     each = FIXED + p.slots - 1 + (2 if p.share_forecasts else 0)
     for j in range(p.n_agents):
@@ -114,11 +114,11 @@ def observe(p, s, b, obs):
         obs[b, j, own_.upstream_up] = up / count
         obs[b, j, own_.price] = price / (count * MILLI)
         for k in range(p.products):
-            observe_product(p, s, b, j, k, NODE_WIDTH + k * each, obs)
+            observe_product(p, s, b, j, k, now, NODE_WIDTH + k * each, obs)
 
 
 @rule
-def observe_product(p, s, b, j, k, at, obs):
+def observe_product(p, s, b, j, k, now, at, obs):
     inverse = 1.0 / p.each[j, k, each_.scale]
     mean = s.item[b, j, k, item_.sum_long] / p.window
     spread = max(0.0, s.item[b, j, k, item_.sum_square] / p.window - mean * mean)
@@ -138,7 +138,7 @@ def observe_product(p, s, b, j, k, at, obs):
     obs[b, j, at + of_.fill] = s.note[b, j, k, note_.fill]
     obs[b, j, at + of_.forecast] = s.note[b, j, k, note_.forecast] * inverse
     for i in range(p.slots - 1):
-        due, slot = 0, (s.t[b] + i) % p.slots
+        due, slot = 0, wrapped(now + i, p.slots)
         for e in range(p.nodes[j, at_.first], p.nodes[j, at_.last]):
             due += s.pipe[b, e, k, slot]
         obs[b, j, place + i] = due * inverse
