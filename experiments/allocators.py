@@ -76,11 +76,7 @@ def lines_of(name: str, settings: Mapping[str, Any], runs: Sequence[str], episod
 
     own: list[tuple[str, dict[str, Any]]] = [(m, {"mechanism": m}) for m in MECHANISMS]
     lines = [tables.Line(label, [measured(name, {**settings, **choice}, episodes, seed)]) for label, choice in [*own, *PLACED]]
-    seeds: dict[str, list[list[float]]] = {}
-    for path in runs:
-        label, found = learned(path, settings, episodes, seed)
-        seeds.setdefault(label, []).append(found)
-    return lines + [tables.Line(label, values, learners=True) for label, values in seeds.items()]
+    return lines + tables.learners(learned(path, settings, episodes, seed) for path in runs)
 
 
 def picture(overrides: Sequence[str], settings: Mapping[str, Any], path: Path) -> Path:

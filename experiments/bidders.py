@@ -72,17 +72,13 @@ class Line:
         own, beside = np.asarray(self.returns), np.asarray(reference.returns)
         middle = float(beside.mean())
         gain = (own - (middle if self.learned else beside)) / abs(middle)
-        return [self.label, spread(own), spread((own - low) / (middle - low)), spread(gain), *(f"{self.means[m]:.3g}" for m in SHOWN)]
-
-
-def spread(values: Any) -> str:
-    """The mean of values [N] with its interval, where there are several."""
-    from marl import stats
-
-    if len(values) == 1:
-        return tables.number(float(values[0]))
-    found = stats.student_interval(values)
-    return tables.interval({"mean": round(found.point, 9) + 0.0, "low": found.low, "high": found.high})
+        return [
+            self.label,
+            tables.spread(own),
+            tables.spread((own - low) / (middle - low)),
+            tables.spread(gain),
+            *(f"{self.means[m]:.3g}" for m in SHOWN),
+        ]
 
 
 def rows_of(settings: Mapping[str, Any], rivals: str, runs: Sequence[str], episodes: int, seed: int) -> tuple[str, list[list[str]]]:

@@ -55,14 +55,17 @@ def scripted_row(setup: Setup, baseline: str) -> list[float]:
     return _played(game, plan, {name: scripted(game, part, baseline, 0) for name, part in plan.items()})
 
 
-def learned_row(path: str) -> tuple[Setup, list[float]]:
-    """(setup, the same) of a run's last policies: which were best was judged by one item. Raises UserError."""
+def learned_row(setup: Setup, path: str) -> tuple[str, list[float]]:
+    """(algorithm, the same) of a run's last policies: which were best was judged by one item. Raises UserError for another setting."""
     from experiments.stored import loaded
     from marl.vector import VectorGame
 
-    setup, run, _ = loaded(path, "last", games=("supply_chain_log",))
-    assert setup.game is not None
-    return setup, _played(VectorGame(setup.game, 1, held_out(setup)), run.plan, run.policies)
+    own, run, _ = loaded(path, "last", games=("supply_chain_log",))
+    if own.params != setup.params:
+        other = [k for k, v in asdict(own.params).items() if v != asdict(setup.params)[k]]  # type: ignore[call-overload]
+        raise UserError(f"--run {path}: its env.{other[0]} differs, runs of one setting stand in one table")
+    assert own.game is not None
+    return own.config["algorithm"]["name"], _played(VectorGame(own.game, 1, held_out(own)), run.plan, run.policies)
 
 
 def _played(game: Any, plan: Mapping[str, Any], policies: Mapping[str, Any]) -> list[float]:
@@ -76,14 +79,7 @@ def _played(game: Any, plan: Mapping[str, Any], policies: Mapping[str, Any]) -> 
 def lines_of(setup: Setup, runs: Sequence[str]) -> list[tables.Line]:
     """The table: a row for each scripted policy, then for the runs of each algorithm, of the same setting. Raises UserError."""
     lines = [tables.Line(name, [scripted_row(setup, name)]) for name in BASELINES]
-    seeds: dict[str, list[list[float]]] = {}
-    for path in runs:
-        own, found = learned_row(path)
-        if own.params != setup.params:
-            other = [k for k, v in asdict(own.params).items() if v != asdict(setup.params)[k]]  # type: ignore[call-overload]
-            raise UserError(f"--run {path}: its env.{other[0]} differs, runs of one setting stand in one table")
-        seeds.setdefault(own.config["algorithm"]["name"], []).append(found)
-    return lines + [tables.Line(label, values, learners=True) for label, values in seeds.items()]
+    return lines + tables.learners(learned_row(setup, path) for path in runs)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,14 +29,17 @@ class Line:
 
     def cells(self) -> list[str]:
         """The row as texts: a number, or the mean over seeds with its interval."""
-        from marl import stats
-
-        columns, seeds = list(zip(*self.values)), len(self.values)
+        seeds = len(self.values)
         label = f"{self.label}, {seeds} seed{'s' if seeds > 1 else ''}" if self.learners else self.label
-        if seeds == 1:
-            return [label, *(number(x) for (x,) in columns)]
-        bands = [stats.student_interval(list(column)) for column in columns]
-        return [label, *(f"{number(b.point)} [{number(b.low)}, {number(b.high)}]" for b in bands)]
+        return [label, *(spread(column) for column in zip(*self.values))]
+
+
+def learners(found: Iterable[tuple[str, list[float]]]) -> list[Line]:
+    """A row for each label, of the values of every run that has it."""
+    seeds: dict[str, list[list[float]]] = {}
+    for label, values in found:
+        seeds.setdefault(label, []).append(values)
+    return [Line(label, values, learners=True) for label, values in seeds.items()]
 
 
 WIDE = 140
@@ -72,6 +75,16 @@ def interval(estimate: Mapping[str, float]) -> str:
     return f"{number(float(estimate['mean']))} [{number(float(estimate['low']))}, {number(float(estimate['high']))}]"
 
 
+def spread(values: Any) -> str:
+    """The mean of values [N] with its interval, where there are several."""
+    from marl import stats
+
+    if len(values) == 1:
+        return number(float(values[0]))
+    found = stats.student_interval(values)
+    return interval({"mean": round(found.point, 9) + 0.0, "low": found.low, "high": found.high})
+
+
 def summary(report: Mapping[str, Any], speed: float | None = None) -> str:
     """The end of a run as a table: returns by role and of everybody playing a baseline, score, metrics, steps/s.
 
@@ -91,9 +104,10 @@ def summary(report: Mapping[str, Any], speed: float | None = None) -> str:
 
 def scores(report: Mapping[str, Any]) -> list[str]:
     """A line for the score of every role and of all together, or why there is none."""
-    text, whole = [], report.get("together")
-    for role, score in [*report["scores"].items(), *([] if whole is None else [("all", whole)])]:
+    text, whole = [], {} if report["together"] is None else {"all": report["together"]}
+    for role, score in (report["scores"] | whole).items():
         against = f"{score['naive_name']} = 0, {score['against']['name']} = 1, {score['kind']}"
-        said = f"score of {role}: {interval(score)} ({against})" if score["mean"] is not None else f"no score of {role}: {score['reason']}"
-        text.append(said)
+        text.append(
+            f"score of {role}: {interval(score)} ({against})" if score["mean"] is not None else f"no score of {role}: {score['reason']}"
+        )
     return text

@@ -17,6 +17,7 @@ from marl import score, stats
 from marl.copies import Copies
 from marl.errors import UserError
 from marl.evaluate import Evaluation, evaluate
+from marl.game import F8
 from marl.team import Part, parts, scripted
 
 
@@ -83,8 +84,7 @@ class Judge:
         self._naive = game.naive if game is not None else "random"
         self._version = game.version if game is not None else 0
         self._floor: dict[str, Evaluation] = {}
-        self._top: Evaluation | None = None
-        self._bottom: Evaluation | None = None
+        self._played: dict[str, Evaluation] = {}
         self._known = list(game.baselines) if game is not None else []
 
     def verdict(self, policies: Mapping[str, Policy], baselines: bool = False) -> Verdict:
@@ -95,20 +95,11 @@ class Judge:
 
     def _together(self, own: Evaluation) -> score.Score | None:
         """The score of all, where there is more than one and all learn."""
-        if self._top is None or self._reference is None or len(own.learners) == 1 or not own.learners.all():
+        if self._reference is None or len(own.learners) == 1 or not own.learners.all():
             return None
-        if self._bottom is None:
-            self._bottom = self._everybody(self._naive)
-        shared = all(part.teams for part in self._plan.values())
-        return score.score(
-            own.by_episode,
-            self._bottom.by_episode,
-            self._top.by_episode,
-            kind="cooperative" if shared else "welfare",
-            against=score.reference(self._reference, self._version, self._top.by_episode),
-            naive_name=self._naive,
-            seed=self._seed,
-        )
+        kind = "cooperative" if all(part.teams for part in self._plan.values()) else "welfare"
+        naive, best = (self._everybody(name).by_episode for name in (self._naive, self._reference))
+        return self._scored(kind, own.by_episode, naive, best)
 
     def _beside(self) -> tuple[dict[str, Evaluation], dict[str, str]]:
         """Everybody playing each baseline, and why some cannot be played in this setting (an equilibrium that has no closed form)."""
@@ -121,10 +112,11 @@ class Judge:
         return played, refused
 
     def _everybody(self, name: str) -> Evaluation:
-        plan = parts(self._sample, "group")
-        return evaluate(
-            self._make, plan, {n: scripted(self._sample, p, name, self._seed) for n, p in plan.items()}, self._episodes, self._seed
-        )
+        if name not in self._played:
+            plan = parts(self._sample, "group")
+            seats = {n: scripted(self._sample, p, name, self._seed) for n, p in plan.items()}
+            self._played[name] = evaluate(self._make, plan, seats, self._episodes, self._seed)
+        return self._played[name]
 
     def _score(self, role: str, policies: Mapping[str, Policy]) -> score.Score:
         assert self._reference is not None
@@ -132,19 +124,13 @@ class Judge:
         learned = next(n for n, p in self._plan.items() if p.lo <= group.lo < p.hi)
         if role not in self._floor:
             self._floor[role] = self._focal(role, scripted(self._sample, self._plan[learned], self._naive, self._seed))
-        if self._top is None:
-            self._top = self._everybody(self._reference)
-        focal = self._focal(role, policies[learned]).returns[:, group.lo]
-        best = self._top.returns[:, group.lo]
-        return score.score(
-            focal,
-            self._floor[role].returns[:, group.lo],
-            best,
-            kind=self._kind,
-            against=score.reference(self._reference, self._version, best),
-            naive_name=self._naive,
-            seed=self._seed,
-        )
+        played = (self._focal(role, policies[learned]), self._floor[role], self._everybody(self._reference))
+        return self._scored(self._kind, *(e.returns[:, group.lo] for e in played))
+
+    def _scored(self, kind: str, learned: F8, naive: F8, best: F8) -> score.Score:
+        assert self._reference is not None
+        against = score.reference(self._reference, self._version, best)
+        return score.score(learned, naive, best, kind=kind, against=against, naive_name=self._naive, seed=self._seed)
 
     def _focal(self, role: str, policy: Policy) -> Evaluation:
         """Agent 0 of the role plays `policy`, everybody else the reference."""

@@ -109,20 +109,14 @@ def _table(path: str, sold: dict[tuple[str, int], float]) -> Daily:
     return _sorted(tuple(items), units)
 
 
-def border(path: str, holdout: float) -> int:
-    """Days of a file's demand before the held-out ones, at least one. Raises UserError."""
-    days = len(read_daily(path).units)
-    return max(1, min(days - 1, round(days * (1 - holdout))))
-
-
 def part_of(path: str, count: int, holdout: float, test: bool) -> F8:
     """Units a day [T, count] of the first or the held-out days, of the best-selling items of the first days. Raises UserError."""
     daily = read_daily(path)
     if count > len(daily.items):
         raise UserError(f"trace = {path!r}: {len(daily.items)} items, retailers x products = {count} are expected at most")
-    first = border(path, holdout)
-    best = np.argsort(-daily.units[:first].sum(0), kind="stable")[:count]
-    return np.asarray(daily.units[first:, best] if test else daily.units[:first, best])
+    border = max(1, min(len(daily.units) - 1, round(len(daily.units) * (1 - holdout))))
+    best = np.argsort(-daily.units[:border].sum(0), kind="stable")[:count]
+    return np.asarray(daily.units[border:, best] if test else daily.units[:border, best])
 
 
 def write_daily(path: str, daily: Daily) -> None:

@@ -21,7 +21,7 @@ LEAST_WEIGHT = 0.01
 
 @inlined
 def wrapped(slot, slots):
-    """A slot of a ring, of one that is less than a turn too far: a division for each would cost more than all else that is done there."""
+    """The slot of a ring that is meant by one less than a whole turn too far: the remainder, without its division."""
     return slot - slots if slot >= slots else slot
 
 

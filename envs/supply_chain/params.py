@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from envs.supply_chain import layout
-from envs.supply_chain.data import SYNTHETIC, border, part_of
+from envs.supply_chain.data import SYNTHETIC, part_of
 from envs.supply_chain.layout import MOST, MOST_LEAD, TOPOLOGIES, Network
 from marl.errors import UserError
 from marl.game import F8, I8
@@ -226,7 +226,7 @@ class SupplyChainParams(Params):
     @derived
     def days_before(self) -> int:
         """Days of the trace before the replayed part."""
-        return border(self.trace, self.holdout) if self.demand == "trace" and self.split == "test" else 0
+        return len(self.training) if self.demand == "trace" and self.split == "test" else 0
 
     @derived
     def wanders(self) -> int:
