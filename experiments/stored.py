@@ -80,15 +80,21 @@ class Loaded(NamedTuple):
     checkpoint: str
 
 
-def loaded(path: str | Path, checkpoint: str = "result", games: Sequence[str] = ()) -> Loaded:
-    """The run in a folder, of one of these games where some are named, and its policies of a checkpoint. Raises UserError."""
-    from experiments.build import run_of
-
+def opened(path: str | Path, games: Sequence[str] = ()) -> tuple[RunFolder, Setup]:
+    """A run's folder and its configuration, of one of these games where some are named. Raises UserError."""
     folder = find(Path(path))
     setup = to_play(folder)
     if games and (setup.game is None or setup.game.name not in games):
         legal = f"legal {'is' if len(games) == 1 else 'are'} {' and '.join(games)}"
         raise UserError(f"--run {path}: env = {setup.config['env']['name']!r}, {legal}")
+    return folder, setup
+
+
+def loaded(path: str | Path, checkpoint: str = "result") -> Loaded:
+    """The run in a folder with the policies of a checkpoint. Raises UserError."""
+    from experiments.build import run_of
+
+    folder, setup = opened(path)
     run = run_of(setup, folder)
     name, step = take(run, folder, checkpoint)
     return Loaded(setup, run, step, name)

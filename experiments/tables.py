@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,17 +29,13 @@ class Line:
 
     def cells(self) -> list[str]:
         """The row as texts: a number, or the mean over seeds with its interval."""
-        seeds = len(self.values)
-        label = f"{self.label}, {seeds} seed{'s' if seeds > 1 else ''}" if self.learners else self.label
+        label = seeded(self.label, len(self.values)) if self.learners else self.label
         return [label, *(spread(column) for column in zip(*self.values))]
 
 
-def learners(found: Iterable[tuple[str, list[float]]]) -> list[Line]:
-    """A row for each label, of the values of every run that has it."""
-    seeds: dict[str, list[list[float]]] = {}
-    for label, values in found:
-        seeds.setdefault(label, []).append(values)
-    return [Line(label, values, learners=True) for label, values in seeds.items()]
+def seeded(label: str, seeds: int) -> str:
+    """The label of a row of several seeds."""
+    return f"{label}, {seeds} seed{'s' if seeds > 1 else ''}"
 
 
 WIDE = 140

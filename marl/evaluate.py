@@ -73,8 +73,10 @@ def play(
 ) -> Evaluation:
     """Play every copy from where it stands to the end of its episode with frozen policies at their mode.
 
-    Policies with memory remember nothing at first. Raises UserError where an episode has not ended after `limit` ticks.
+    Policies with memory remember nothing at first. Raises UserError where the plan has no part, or several, for an agent, and where an
+    episode has not ended after `limit` ticks.
     """
+    _check_covered(copies, plan)
     episodes = copies.n_envs
     running = np.ones(episodes, np.bool_)
     total, lengths = np.zeros((episodes, copies.n_agents)), np.zeros(episodes, np.int64)
@@ -106,6 +108,16 @@ def play(
     for part in plan.values():
         learners[part.lo : part.hi] = part.learns
     return Evaluation(total, lengths, metrics, costs, copies.metric_names, copies.cost_names, roles, learners)
+
+
+def _check_covered(copies: Copies, plan: Mapping[str, Part]) -> None:
+    """Every agent is played by one part: an action that nobody writes would be 0."""
+    seated = np.concatenate([np.arange(part.lo, part.hi) for part in plan.values()]) if plan else np.zeros(0, np.int64)
+    if not np.array_equal(np.sort(seated), np.arange(copies.n_agents)):
+        said = ", ".join(f"{name} {part.lo} to {part.hi - 1}" for name, part in plan.items()) or "none"
+        raise UserError(
+            f"plan of {copies.name}: parts of agents {said}; expected is one part for each of agents 0 to {copies.n_agents - 1}"
+        )
 
 
 def _forget(recalls: Mapping[str, Recall], plan: Mapping[str, Part], over: Array) -> None:
