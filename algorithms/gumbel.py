@@ -30,8 +30,8 @@ def noisy(logits: Tensor, draws: bool) -> Tensor:
 
 
 def one_hot(scores: Tensor) -> Tensor:
-    """[N, k] of the highest score: no gradient passes."""
-    return functional.one_hot(scores.argmax(-1), scores.shape[1]).to(scores.dtype)
+    """[N, k] of the highest score, NaN where a score is: a network that diverged has no choice. No gradient passes."""
+    return functional.one_hot(scores.argmax(-1), scores.shape[1]).to(scores.dtype) + 0.0 * scores.detach()
 
 
 def straight_through(logits: Tensor, temperature: float, draws: bool) -> Tensor:
