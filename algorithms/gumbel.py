@@ -24,12 +24,20 @@ from marl.opinion import Opinion
 from marl.team import LightPolicy, Part, seen
 
 
+def noisy(logits: Tensor, draws: bool) -> Tensor:
+    """l + g [N, k], l alone without `draws`."""
+    return logits - torch.log(-torch.log(torch.rand_like(logits).clamp(1e-20, 1.0 - 1e-7))) if draws else logits
+
+
+def one_hot(scores: Tensor) -> Tensor:
+    """[N, k] of the highest score, NaN where a score is: a network that diverged has no choice. No gradient passes."""
+    return functional.one_hot(scores.argmax(-1), scores.shape[1]).to(scores.dtype) + 0.0 * scores.detach()
+
+
 def straight_through(logits: Tensor, temperature: float, draws: bool) -> Tensor:
     """One-hot [N, k] of a drawn choice, of the likeliest one without `draws`, with the softmax's gradient."""
-    noise = -torch.log(-torch.log(torch.rand_like(logits).clamp(1e-20, 1.0 - 1e-7))) if draws else 0.0
-    soft = torch.softmax((logits + noise) / temperature, -1)
-    hard = functional.one_hot(soft.argmax(-1), soft.shape[1]).to(soft.dtype)
-    return hard + soft - soft.detach()
+    soft = torch.softmax(noisy(logits, draws) / temperature, -1)
+    return one_hot(soft) + soft - soft.detach()
 
 
 def any_of(legal: Tensor) -> Tensor:

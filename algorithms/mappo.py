@@ -93,7 +93,8 @@ class MAPPO(Proximal, PPO):
         lanes = value.reshape(len(value), buffer.copies, buffer.rows)
         following = np.concatenate([lanes[:, :, 1:], self._values(*tail)[:, :, None]], 2).reshape(len(value), -1)
         for index, final in cuts:
-            following[:, index] = self._values(*final)
+            whose = True if self._team else buffer.lanes("truncated")[:, index]  # of a copy that is cut some members may go on
+            following[:, index] = np.where(whose, self._values(*final), following[:, index])
         return value.reshape(-1), following.reshape(-1)
 
     def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:

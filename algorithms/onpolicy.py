@@ -216,22 +216,37 @@ class Rollouts:
         return self.team and not bool(buffer.alive.all())
 
     def _estimates(
-        self, batch: Any, buffer: LaneBuffer, indices: Any, paid: Any, scale: float, critic: Any = None, goes_on: bool = False
+        self,
+        batch: Any,
+        buffer: LaneBuffer,
+        indices: Any,
+        paid: Any,
+        scale: float,
+        critic: Any = None,
+        *,
+        goes_on: bool = False,
+        gamma: float | None = None,
+        episodic: bool = False,
     ) -> tuple[Any, Any]:
-        """Returns and advantages [N] of what is `paid` [N], by Tianshou's GAE from one pass of a critic whose values are in `scale`."""
+        """Returns and advantages [N] of what is `paid` [N], by Tianshou's GAE from one pass of a critic whose values are in `scale`.
+
+        `gamma` is the discount where it is not the algorithm's; `episodic`: nothing is paid after an episode that is cut.
+        """
         if isinstance(buffer, SequenceBuffer):  # recorded in collection
             field = next(name for name, judge in self._judges().items() if judge is (critic or self.critic))
             lanes = buffer.recorded[field].reshape(-1, buffer.rows)
         else:
             lanes = self._values(batch.obs, critic).reshape(-1, buffer.rows)
         value, following = lanes.reshape(-1) * scale, self._next_values(buffer, lanes, critic) * scale
+        if episodic:
+            following = np.where(batch.truncated, 0.0, following).astype(following.dtype)
         rows: Any = Rows.of(rew=paid, terminated=batch.terminated, truncated=batch.truncated)
         estimator: Any = buffer
         if goes_on:
             estimator, value, following = carried_on(buffer, paid, value, following)
             rows = estimator
         found: tuple[Any, Any] = self.compute_episodic_return(
-            rows, estimator, indices, following, value, gamma=self.gamma, gae_lambda=self.gae_lambda
+            rows, estimator, indices, following, value, gamma=self.gamma if gamma is None else gamma, gae_lambda=self.gae_lambda
         )
         return found
 

@@ -89,6 +89,7 @@ class IPPOLagrangian(IPPO):
 
     cost: str | None = field(default=None, metadata={"help": "cost column that is limited; none: the sum of all"})
     cost_limit: float | None = setting(None, -1e12, 1e12, "cost units an episode and agent, in the mean; must be given")
+    cost_gamma: float = setting(1.0, 0.0, 1.0, "discount of costs a tick; 1: the cost of an episode, which the limit is on")
     multiplier: float = setting(0.0, 0.0, 1e9, "at the beginning, reward units a cost unit")
     multiplier_lr: float = setting(0.05, 0.0, 1e9, "change of the multiplier an update and cost unit above the limit (integral gain)")
     proportional: float = setting(0.0, 0.0, 1e9, "of the multiplier, a cost unit above the limit")

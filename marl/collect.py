@@ -158,10 +158,11 @@ class LaneCollector(BaseCollector):
             self._cost += copies.cost
         over = copies.status != 0
         ended = self._ended(over, acted)
+        apart = self._apart(ended)
         for name, row in written.items():
             part = self.team.plan[name]
             row["rew"] = pay(part.reward, copies.reward, self._learners, acted)[:, part.lo : part.hi]
-            self._write(name, row, ended, acted)
+            self._write(name, row, ended if part.teams else apart, acted)
         if ended is not None:
             self._forget(ended[2])
         if over.any():
@@ -219,6 +220,13 @@ class LaneCollector(BaseCollector):
         truncated = np.broadcast_to((self.copies.status == TRUNCATED)[:, None], shape) & ~terminated
         return np.stack([terminated, truncated, terminated | truncated])
 
+    def _apart(self, ended: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_] | None:
+        """The same where agents of a copy end each in its own way: one that is cut alone has not terminated. A team ends as one."""
+        if ended is None or self.copies.own_ends is None or self._terminal:
+            return ended
+        terminated, truncated = self.copies.own_ends
+        return np.stack([(ended[0] | terminated) & ~truncated, (ended[1] | truncated) & ~terminated, ended[2]])
+
     def _write(self, name: str, row: dict[str, Any], ended: Any, acted: Any) -> None:
         part, buffer, copies = self.team.plan[name], self.buffer[name], self.copies
         own = slice(part.lo, part.hi)
@@ -230,11 +238,13 @@ class LaneCollector(BaseCollector):
                 row["state_next"] = copies.final_state
         buffer.write(row, None if ended is None else ended[:, :, own], None if acted is None else acted[:, own])
         if ended is not None and not buffer.keep_next and ended[1][:, own].any():
-            buffer.write_cut(ended[1][:, own], part.rows(copies.final_obs, copies.final_mask))
-            if isinstance(buffer, TeamBuffer):
-                buffer.write_state_cut(ended[1][:, own].any(1), copies.final_state)
+            cut = ended[1][:, own]
+            if isinstance(buffer, TeamBuffer):  # whose critics read all members at once
+                cut = np.broadcast_to(cut.any(1, keepdims=True), cut.shape)
+                buffer.write_state_cut(cut[:, 0], copies.final_state)
+            buffer.write_cut(cut, part.rows(copies.final_obs, copies.final_mask))
             if isinstance(buffer, SequenceBuffer | TeamSequenceBuffer):
-                buffer.write_memory_cut(ended[1][:, own], self._states(name))
+                buffer.write_memory_cut(cut, self._states(name))
 
     def _finish(self, over: npt.NDArray[np.bool_]) -> None:
         self.finished.returns.append(self._return[over])

@@ -97,6 +97,8 @@ class Copies(ABC):
     final_obs [B, A, O]: what the last step led to, before the auto-reset; final_state and final_mask likewise.
     reward [B, A] f32 = components [B, A, R] f64 weighted; cost [B, A, C] f64.
     status [B] i8: RUNNING, TERMINATED or TRUNCATED. alive [B, A]: who acts in the next step.
+    own_ends: (terminated [B, A], truncated [B, A]) of agents whose last step the latest one was, never both; None where all agents
+    of a copy end as `status` says and who leaves before is terminated.
     action_mask [B, A, M]: legal choices of the Discrete columns. state [B, S] f32: the global state.
     metrics [B, A, K] f64: of the episode that ended last. residual [B, Q] f64: the audit, each 0.
     """
@@ -105,6 +107,7 @@ class Copies(ABC):
     n_envs: int
     metric_names: tuple[str, ...]
     roles: tuple[Role, ...]
+    own_ends: tuple[B1, B1] | None = None
     masked: bool = False
     """Whether the game masks choices: `action_mask` is then worth showing to a policy."""
     _begun = False

@@ -136,7 +136,7 @@ class TeamBuffer(LaneBuffer):
             member, row = np.divmod(lanes, self.copies * self.rows)
             rows, place = np.unique(row, return_inverse=True)
             obs, acts = np.zeros((self.agents, len(rows), final.shape[1]), np.float32), np.zeros((self.agents, len(rows)), np.bool_)
-            obs[member, place], acts[member, place] = final, self.alive[lanes]  # of a copy cut short all lanes are, even of who had left
+            obs[member, place], acts[member, place] = final, self.alive[lanes] & ~self.terminated[lanes]  # all lanes, even of who had left
             cuts.append((rows, (obs, acts)))
         return (self.lanes("obs"), alive), tail, cuts
 
