@@ -29,6 +29,7 @@ from algorithms.gumbel import SegmentActor, SegmentPolicy, any_of, straight_thro
 from algorithms.networks import HALF_LOG_TWO_PI, Columns, Critic
 from algorithms.onpolicy import adam
 from algorithms.opinions import of_squashed
+from algorithms.quantiles import choice, normal
 from marl.opinion import Opinion
 from marl.team import LightPolicy, Part
 
@@ -63,11 +64,20 @@ class SoftPolicy(SegmentPolicy, SACPolicy):
         row = torch.cat(segments, -1) if logits else squashed
         return Batch(act=row, log_prob=log_prob, state=state)
 
-    def opinion(self, rows: Tensor, out: Any, temperature: float) -> Opinion:
-        """Its mode, and the distribution that it explores with."""
+    def _told(self, rows: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """(means [N, C], log deviations [N, C], logits of each Discrete column)."""
         free = self.actor.free
         mean, log_std, *logits = self.actor(rows)[0].split([free, free, *self.actor.columns.choices], -1)
-        return of_squashed(self.map_action(out.act), mean, log_std.clamp(LOWEST, HIGHEST), logits)
+        return mean, log_std.clamp(LOWEST, HIGHEST), logits
+
+    def drawn(self, rows: Tensor, out: Any, u: Tensor) -> Tensor:
+        """Rows drawn from its distribution by uniform numbers u [N, U] (`marl.sample`)."""
+        mean, log_std, logits = self._told(rows)
+        return self.segmented(torch.tanh(normal(mean, log_std, u[:, self.actor.columns.continuous])), logits, u)
+
+    def opinion(self, rows: Tensor, out: Any, temperature: float) -> Opinion:
+        """Its mode, and the distribution that it explores with."""
+        return of_squashed(self.map_action(out.act), *self._told(rows))
 
 
 class ChoicePolicy(LightPolicy, DiscreteSACPolicy):
@@ -80,6 +90,10 @@ class ChoicePolicy(LightPolicy, DiscreteSACPolicy):
     def map_action(self, act: Any) -> Any:
         """[N, 1] choices."""
         return self._action_to_numpy(act).reshape(-1, 1)
+
+    def drawn(self, rows: Tensor, out: Any, u: Tensor) -> Tensor:
+        """Choices [N] drawn from its distribution by uniform numbers u [N, 1] (`marl.sample`)."""
+        return choice(torch.softmax(out.logits, -1), u[:, 0])
 
     def opinion(self, rows: Tensor, out: Any, temperature: float) -> Opinion:
         """Its mode, and the probabilities that it explores with."""
