@@ -72,9 +72,18 @@ def _metrics(e: Evaluation) -> dict[str, float]:
 
 
 class Judge:
-    """Evaluates a plan's policies on the seeds of a run. `make(n)` gives n copies of the setting."""
+    """Evaluates a plan's policies on the seeds of a run, at their mode or with `sample` drawn. `make(n)` gives n copies of the setting."""
 
-    def __init__(self, make: Callable[[int], Copies], plan: Mapping[str, Part], episodes: int, seed: int, trained_focal: bool) -> None:
+    def __init__(
+        self,
+        make: Callable[[int], Copies],
+        plan: Mapping[str, Part],
+        episodes: int,
+        seed: int,
+        trained_focal: bool,
+        sample: bool = False,
+    ) -> None:
+        self._draws = sample
         self._make, self._plan, self._episodes, self._seed = make, dict(plan), episodes, seed
         self._kind = "focal_trained" if trained_focal else "focal_evaluated"
         self._sample = make(1)
@@ -89,7 +98,7 @@ class Judge:
 
     def verdict(self, policies: Mapping[str, Policy], baselines: bool = False) -> Verdict:
         """Play the policies; with `baselines`, also everybody playing each baseline."""
-        own = evaluate(self._make, self._plan, policies, self._episodes, self._seed)
+        own = evaluate(self._make, self._plan, policies, self._episodes, self._seed, self._draws)
         scores = {} if self._reference is None else {role: self._score(role, policies) for role in own.roles}
         return Verdict(own, scores, self._together(own), *(self._beside() if baselines else ({}, {})))
 
@@ -139,4 +148,4 @@ class Judge:
         seats = {n: scripted(self._sample, p, self._reference, self._seed) for n, p in plan.items()}
         taught = next(p for p in self._plan.values() if p.lo <= plan[role].lo < p.hi)
         plan[role] = replace(plan[role], ids=taught.ids, origin=taught.origin)
-        return evaluate(self._make, plan, {**seats, role: policy}, self._episodes, self._seed)
+        return evaluate(self._make, plan, {**seats, role: policy}, self._episodes, self._seed, self._draws)

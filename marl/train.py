@@ -140,12 +140,13 @@ class Run:
         """Release the copies of a run that was loaded; `run` does so itself."""
         self._copies.close()
 
-    def judge(self, episodes: int) -> Verdict:
+    def judge(self, episodes: int, sample: bool | None = None) -> Verdict:
         """Evaluate the present policies, and every baseline beside them, on `episodes` episodes that chose nothing.
 
+        They act at their mode, or draw with `sample`; as the run's own evaluations do where nothing is said.
         The best of a run's evaluations is biased upward on the episodes that it was chosen by.
         """
-        return self._make_judge(episodes, self.final_seed).verdict(self.policies, baselines=True)
+        return self._make_judge(episodes, self.final_seed, sample).verdict(self.policies, baselines=True)
 
     def make(self, params: Mapping[str, Any], n_envs: int) -> Copies:
         """Copies of the run's present setting, with some parameters replaced."""
@@ -165,7 +166,12 @@ class Run:
 
     def actor(self) -> Actor:
         """The present policies as something that acts."""
-        return Actor(self._copies, self.plan, self.policies)
+        return Actor(self._copies, self.plan, self.policies, self.seed)
+
+    @property
+    def conventions(self) -> dict[str, str]:
+        """What else a run against its policies has in common with it; what agents are paid is in its parts."""
+        return {"time_limit": self._time_limit, "device": self._device}
 
     def _restore(self, saved: Mapping[str, Any]) -> None:
         self.team.load_state_dict(saved["team"])
@@ -224,9 +230,10 @@ class Run:
     def _stage_params(self) -> Mapping[str, Any]:
         return {} if self._curriculum is None else self._curriculum.params
 
-    def _make_judge(self, episodes: int, seed: int | None = None) -> Judge:
+    def _make_judge(self, episodes: int, seed: int | None = None, sample: bool | None = None) -> Judge:
         stage, drawn = dict(self._stage_params()), self.seed if seed is None else seed
-        return Judge(lambda n: self._make(stage, n), self.plan, episodes, drawn, trained_focal=self._rivals is not None)
+        draws = self.schedule.evaluation_sample if sample is None else sample
+        return Judge(lambda n: self._make(stage, n), self.plan, episodes, drawn, trained_focal=self._rivals is not None, sample=draws)
 
     def run(self) -> Outcome:
         """Train to the end of the schedule. What was computed stays on disk whatever happens."""
