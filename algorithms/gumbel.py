@@ -7,7 +7,6 @@ A choice that the mask forbids has the logit `ILLEGAL`: it is never drawn and no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -78,10 +77,17 @@ class SegmentPolicy(LightPolicy):
             begin += k
         return columns.to_units(raw)
 
-    def segmented(self, numbers: Tensor, logits: Sequence[Tensor], u: Tensor) -> Tensor:
-        """Rows of numbers [N, free] in [-1, 1] and of choices drawn from the logits by uniform numbers u [N, U], one a column."""
-        drawn = [choice(torch.softmax(l, -1), u[:, c]) for c, l in zip(self.actor.columns.discrete, logits)]
-        return torch.cat([numbers, *(functional.one_hot(k, l.shape[1]).to(numbers.dtype) for k, l in zip(drawn, logits))], -1)
+    def numbers(self, bounded: Tensor, u: Tensor) -> Tensor:
+        """Continuous columns [N, free] in [-1, 1] of their parameters: what they are, noise is only to explore."""
+        return torch.tanh(bounded)
+
+    def drawn(self, rows: Tensor, out: Any, u: Tensor) -> Tensor:
+        """Rows drawn by uniform numbers u [N, U], one a column (`marl.sample`): choices from their logits."""
+        columns = self.actor.columns
+        bounded, *logits = self.actor(rows)[0].split([self.actor.bounded, *columns.choices], -1)
+        chosen = [choice(torch.softmax(l, -1), u[:, c]) for c, l in zip(columns.discrete, logits)]
+        segments = [functional.one_hot(k, l.shape[1]).to(l.dtype) for k, l in zip(chosen, logits)]
+        return torch.cat([self.numbers(bounded, u[:, columns.continuous]), *segments], -1)
 
     def random_action(self, obs: Tensor) -> Tensor:
         """Uniform rows, over the legal choices: what is collected before the first update."""
@@ -109,11 +115,6 @@ class GumbelPolicy(SegmentPolicy, Policy):
         out = seen(batch.obs)
         out.__dict__.update(act=act, state=state)
         return out
-
-    def drawn(self, rows: Tensor, out: Any, u: Tensor) -> Tensor:
-        """Rows whose choices are drawn by uniform numbers u [N, U] (`marl.sample`); its numbers are what they are, noise explores alone."""
-        parameters, free = self.actor(rows)[0], self.actor.free
-        return self.segmented(torch.tanh(parameters[:, :free]), parameters[:, free:].split(self.actor.columns.choices, -1), u)
 
     def opinion(self, rows: Tensor, out: Any, temperature: float) -> Opinion:
         """Its mode, and the probabilities of the choices that it explores with; of its numbers it says no more."""

@@ -64,20 +64,16 @@ class SoftPolicy(SegmentPolicy, SACPolicy):
         row = torch.cat(segments, -1) if logits else squashed
         return Batch(act=row, log_prob=log_prob, state=state)
 
-    def _told(self, rows: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """(means [N, C], log deviations [N, C], logits of each Discrete column)."""
-        free = self.actor.free
-        mean, log_std, *logits = self.actor(rows)[0].split([free, free, *self.actor.columns.choices], -1)
-        return mean, log_std.clamp(LOWEST, HIGHEST), logits
-
-    def drawn(self, rows: Tensor, out: Any, u: Tensor) -> Tensor:
-        """Rows drawn from its distribution by uniform numbers u [N, U] (`marl.sample`)."""
-        mean, log_std, logits = self._told(rows)
-        return self.segmented(torch.tanh(normal(mean, log_std, u[:, self.actor.columns.continuous])), logits, u)
+    def numbers(self, bounded: Tensor, u: Tensor) -> Tensor:
+        """Of means and log deviations."""
+        mean, log_std = bounded.chunk(2, -1)
+        return torch.tanh(normal(mean, log_std.clamp(LOWEST, HIGHEST), u))
 
     def opinion(self, rows: Tensor, out: Any, temperature: float) -> Opinion:
         """Its mode, and the distribution that it explores with."""
-        return of_squashed(self.map_action(out.act), *self._told(rows))
+        free = self.actor.free
+        mean, log_std, *logits = self.actor(rows)[0].split([free, free, *self.actor.columns.choices], -1)
+        return of_squashed(self.map_action(out.act), mean, log_std.clamp(LOWEST, HIGHEST), logits)
 
 
 class ChoicePolicy(LightPolicy, DiscreteSACPolicy):
