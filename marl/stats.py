@@ -165,7 +165,7 @@ def ratio_interval(x: npt.ArrayLike, y: npt.ArrayLike, *, confidence: float = 0.
     """
     sides = [table(x, name), table(y, name)]
     if any(side.shape[1] != 1 or len(side) < 2 or side.mean() <= 0.0 for side in sides):
-        shapes = " and ".join(f"{np.shape(side)}, mean {np.mean(side):g}" for side in (x, y))
+        shapes = " and ".join(f"{side.shape}, mean {side.mean():g}" for side in sides)
         raise UserError(f"{name} have shapes {shapes}: [runs] with at least 2 runs and a mean above 0 is expected of both")
     ends(confidence)
     errors = [float(side.var(ddof=1)) / len(side) / float(side.mean()) ** 2 for side in sides]
