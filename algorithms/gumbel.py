@@ -20,6 +20,7 @@ from algorithms import settings
 from algorithms.hyperparameters import Settings
 from algorithms.networks import ILLEGAL, Columns, mlp
 from algorithms.opinions import probabilities
+from algorithms.quantiles import choice
 from marl.opinion import Opinion
 from marl.team import LightPolicy, Part, seen
 
@@ -83,6 +84,18 @@ class SegmentPolicy(LightPolicy):
             raw[:, u] = row[:, begin : begin + k].argmax(-1)
             begin += k
         return columns.to_units(raw)
+
+    def numbers(self, bounded: Tensor, u: Tensor) -> Tensor:
+        """Continuous columns [N, free] in [-1, 1] of their parameters: what they are, noise is only to explore."""
+        return torch.tanh(bounded)
+
+    def drawn(self, rows: Tensor, out: Any, u: Tensor) -> Tensor:
+        """Rows drawn by uniform numbers u [N, U], one a column (`marl.sample`): choices from their logits."""
+        columns = self.actor.columns
+        bounded, *logits = self.actor(rows)[0].split([self.actor.bounded, *columns.choices], -1)
+        chosen = [choice(torch.softmax(l, -1), u[:, c]) for c, l in zip(columns.discrete, logits)]
+        segments = [functional.one_hot(k, l.shape[1]).to(l.dtype) for k, l in zip(chosen, logits)]
+        return torch.cat([self.numbers(bounded, u[:, columns.continuous]), *segments], -1)
 
     def random_action(self, obs: Tensor) -> Tensor:
         """Uniform rows, over the legal choices: what is collected before the first update."""

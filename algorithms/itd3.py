@@ -42,6 +42,8 @@ class SquashedActor(nn.Module):
 class NoisyPolicy(LightPolicy, ContinuousDeterministicPolicy):
     """The actor's action; within a training step with Gaussian noise, where no other network or `eps` is asked for."""
 
+    certain = "its actor gives one action, noise is only to explore"
+
     def __init__(self, actor: SquashedActor, noise: float) -> None:
         self.row_width, self.noise = actor.columns.count, noise
         box = spaces.Box(-1.0, 1.0, (actor.columns.count,), np.float32)

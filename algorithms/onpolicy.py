@@ -69,6 +69,11 @@ class ActorPolicy(LightPolicy, ProbabilisticActorPolicy):
         """Raw rows -> the units of the action table."""
         return self.actor.columns.to_units(self._action_to_numpy(act))
 
+    def drawn(self, rows: Tensor, out: Any, u: Tensor) -> Tensor:
+        """Rows drawn from its distribution by uniform numbers u [N, U] (`marl.sample`)."""
+        row: Tensor = out.dist.quantile(u)
+        return row
+
     def opinion(self, rows: Tensor, out: Any, temperature: float) -> Opinion:
         """Its mode, and the distribution that it explores with."""
         return of_product(self.map_action(out.act), out.dist)

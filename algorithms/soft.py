@@ -17,6 +17,7 @@ from torch.nn import functional
 from algorithms.gumbel import SegmentActor, SegmentPolicy, any_of, noisy, one_hot
 from algorithms.networks import HALF_LOG_TWO_PI
 from algorithms.opinions import of_squashed
+from algorithms.quantiles import choice, normal
 from marl.opinion import Opinion
 from marl.team import LightPolicy
 
@@ -54,6 +55,11 @@ class SoftPolicy(SegmentPolicy, SACPolicy):
         chosen = [one_hot(noisy(l, self.is_within_training_step)) for l in log_probs]
         return Batch(act=torch.cat([squashed, *chosen], -1), log_prob=log_prob, chances=torch.cat(p, -1), state=state)
 
+    def numbers(self, bounded: Tensor, u: Tensor) -> Tensor:
+        """Of means and log deviations."""
+        mean, log_std = bounded.chunk(2, -1)
+        return torch.tanh(normal(mean, log_std.clamp(LOWEST, HIGHEST), u))
+
     def opinion(self, rows: Tensor, out: Any, temperature: float) -> Opinion:
         """Its mode, and the distribution that it explores with."""
         free = self.actor.free
@@ -71,6 +77,10 @@ class ChoicePolicy(LightPolicy, DiscreteSACPolicy):
     def map_action(self, act: Any) -> Any:
         """[N, 1] choices."""
         return self._action_to_numpy(act).reshape(-1, 1)
+
+    def drawn(self, rows: Tensor, out: Any, u: Tensor) -> Tensor:
+        """Choices [N] drawn from its distribution by uniform numbers u [N, 1] (`marl.sample`)."""
+        return choice(torch.softmax(out.logits, -1), u[:, 0])
 
     def opinion(self, rows: Tensor, out: Any, temperature: float) -> Opinion:
         """Its mode, and the probabilities that it explores with."""

@@ -146,8 +146,8 @@ RACES_INTRODUCTION = """
 ## Sample efficiency
 
 Environment steps until a goal is reached, ours tuned, theirs as published: `marl reproduce --efficiency --all`. Means count a seed
-that never gets there (censored) with the cap, so that a censored seed of theirs makes the ratio a lower bound. The interval is a
-bootstrap over the seeds of both sides; a race passes where all of it is at least what is asked.
+that never gets there (censored) with the cap, so that a censored seed of theirs makes the ratio a lower bound. The interval is
+Student's over the seeds of both sides, of the ratio's logarithm; a race passes where all of it is at least what is asked.
 """
 
 

@@ -202,9 +202,9 @@ def compared(row: Row, run: Run, setup: Setup) -> Any:
 
 
 def fresh(run: Run, setup: Setup, episodes: int, baseline: str | None = None) -> Evaluation:
-    """Greedy episodes from keys of their own: neither the run's training, nor its evaluations, nor its final report has met them.
+    """Episodes from keys of their own: neither the run's training, nor its evaluations, nor its final report has met them.
 
-    With a baseline everybody plays it, on the same keys.
+    They are played as the run's evaluations are, greedily or drawn. With a baseline everybody plays it, on the same keys.
     """
     from experiments.build import copies_of
     from marl.evaluate import evaluate, seed_of
@@ -216,7 +216,7 @@ def fresh(run: Run, setup: Setup, episodes: int, baseline: str | None = None) ->
         sample = make({}, 1)
         plan = parts(sample, "group")
         policies = {name: scripted(sample, part, baseline, run.seed) for name, part in plan.items()}
-    return evaluate(lambda n: make({}, n), plan, policies, episodes, seed)
+    return evaluate(lambda n: make({}, n), plan, policies, episodes, seed, setup.config["evaluation"]["sample"])
 
 
 def values(measure: str, seen: Evaluation) -> Any:

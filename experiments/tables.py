@@ -96,8 +96,7 @@ def summary(report: Mapping[str, Any], speed: float | None = None) -> str:
     text += scores(report)
     text += checkpoints(report)
     text += answers(report)
-    for role, gain in report.get("exploitability", {}).items():
-        text.append(f"a best response of {role} gains {interval(gain)} over {number(gain['present'])}")
+    text += exploited(report)
     speeds = "" if speed is None else f"   env steps/s: {speed:,.0f}"
     return "\n".join([*text, f"episodes: {report['return']['episodes']:,}, of seeds that nothing was trained or chosen on{speeds}"])
 
@@ -141,3 +140,20 @@ def scores(report: Mapping[str, Any]) -> list[str]:
             f"score of {role}: {interval(score)} ({against})" if score["mean"] is not None else f"no score of {role}: {score['reason']}"
         )
     return text
+
+
+def exploited(report: Mapping[str, Any]) -> list[str]:
+    """A line for what a best response of every role gains over the policies as they draw, and one over their modes."""
+    told = {"drawn": "as they draw", "mode": "at their mode"}
+    return [
+        f"a best response of {role} to policies {told[way]} gains at least {interval(gain)} over {number(gain['present'])}"
+        for role, gains in report.get("exploitability", {}).items()
+        for way, gain in gains.items()
+    ]
+
+
+def drawn(report: Mapping[str, Any]) -> list[str]:
+    """How the policies acted, where they drew, and why some of them did not."""
+    if not report.get("sample"):
+        return []
+    return ["policies drew from their distributions", *(f"{part} acted at its mode: {why}" for part, why in report["certain"].items())]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ from marl.game import TERMINATED, TRUNCATED
 from marl.joint import TeamBuffer
 from marl.recall import Recall
 from marl.replay import Buffers
+from marl.sample import drawn
 from marl.sequences import SequenceBuffer, TeamSequenceBuffer
 from marl.team import Part, Team
 
@@ -57,8 +59,11 @@ class LaneCollector(BaseCollector):
 
     A step counted here is one tick of one copy. `finished` gathers episodes until `take_finished`. Buffers hold what the
     parts' convention pays; returns are sums of the game's own rewards. `time_limit`: bootstrap or terminal (`marl.convention`).
-    Policies with memory have a state a lane (`marl.recall`), which ends with the lane's episode.
+    Policies with memory have a state a lane (`marl.recall`), which ends with the lane's episode. Policies that do not learn act at
+    their mode, those of the parts in `drawing` as `marl.sample` draws them.
     """
+
+    drawing: Collection[str] = frozenset()
 
     def __init__(self, team: Team, copies: Copies, buffers: Buffers, seed: int, device: str = "cpu", time_limit: str = BOOTSTRAP) -> None:
         if time_limit not in TIME_LIMITS:
@@ -78,9 +83,8 @@ class LaneCollector(BaseCollector):
         self._length = np.zeros(copies.n_envs, np.int64)
         self._learners = np.zeros(copies.n_agents, np.bool_)
         self._remember()
-        for name in self.buffer:
-            part = self.team.plan[name]
-            self._learners[part.lo : part.hi] = True
+        for part in self.team.plan.values():
+            self._learners[part.lo : part.hi] = part.learns
 
     def _remember(self) -> None:
         """No lane remembers anything."""
@@ -177,7 +181,8 @@ class LaneCollector(BaseCollector):
         if name not in self.buffer:
             out = recall.ask(policy, flat)
             recall.keep(out)
-            return {}, np.asarray(policy.map_action(out.act)).reshape(b, n, -1)
+            raw = drawn(policy, part, self.copies.address, flat, out) if name in self.drawing else out.act
+            return {}, np.asarray(policy.map_action(raw)).reshape(b, n, -1)
         before = {"memory": self._states(name)} if recall.width else {}
         learner: Any = self.team.learners[name]
         if self.collect_step * n < self.team.warm_up:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from marl.errors import UserError
 from marl.game import B1, F4, F8, ActionTable, Column, Component, Discrete, Role, Table, bounds
+from marl.rng import Address
 
 SHOWN = (
     "obs", "final_obs", "reward", "components", "cost", "status", "alive", "action_mask", "final_mask", "metrics",
@@ -224,6 +225,11 @@ class Copies(ABC):
     @abstractmethod
     def reset(self, seed: int, first: int = 0) -> F4:
         """Start episode 0 of copies first .. first + B - 1 of a run with this seed; returns obs."""
+
+    @property
+    @abstractmethod
+    def address(self) -> Address:
+        """Key, episode and tick [B] of the copies, from which whoever plays them may draw (`marl.rng.uniforms`)."""
 
     @abstractmethod
     def step(self, action: Any) -> None:

@@ -291,6 +291,11 @@ class ExternalCopies(Copies):
             self.status[b] = TRUNCATED if cut[b].any() else TERMINATED
         return None
 
+    @property
+    def address(self) -> rng.Address:
+        """Key, episode and tick [B] of the copies."""
+        return self.key, self.episode, np.array([len(actions) for actions in self._taken], np.int64)
+
     def _records(self) -> dict[str, npt.NDArray[Any]]:
         return {"key": self.key, "episode": self.episode, "restarts": self.restarts, **{name: getattr(self, name) for name in SHOWN}}
 

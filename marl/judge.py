@@ -90,7 +90,7 @@ def _most(returns: Mapping[str, F8]) -> tuple[str, F8]:
 
 
 class Judge:
-    """Evaluates a plan's policies on the seeds of a run. `make(n)` gives n copies of the setting.
+    """Evaluates a plan's policies on the seeds of a run, at their mode or with `sample` drawn. `make(n)` gives n copies of the setting.
 
     `reference` and `naive` name baselines that score 1 and 0 in place of the game's own.
     """
@@ -104,7 +104,9 @@ class Judge:
         trained_focal: bool,
         reference: str | None = None,
         naive: str | None = None,
+        sample: bool = False,
     ) -> None:
+        self._draws = sample
         self._make, self._plan, self._episodes, self._seed = make, dict(plan), episodes, seed
         self._kind = "focal_trained" if trained_focal else "focal_evaluated"
         self._sample = make(1)
@@ -121,7 +123,7 @@ class Judge:
 
     def verdict(self, policies: Mapping[str, Policy], baselines: bool = False) -> Verdict:
         """Play the policies; with `baselines`, also everybody playing each baseline."""
-        own = evaluate(self._make, self._plan, policies, self._episodes, self._seed)
+        own = evaluate(self._make, self._plan, policies, self._episodes, self._seed, self._draws)
         scores = {} if self._reference is None else {role: self._score(role, policies) for role in own.roles}
         return Verdict(own, scores, self._together(own), *(self._beside() if baselines else ({}, {})))
 
@@ -174,4 +176,4 @@ class Judge:
         seats = {n: scripted(self._sample, p, self._reference, self._seed) for n, p in plan.items()}
         taught = next(p for p in self._plan.values() if p.lo <= plan[role].lo < p.hi)
         plan[role] = replace(plan[role], ids=taught.ids, origin=taught.origin)
-        return evaluate(self._make, plan, {**seats, role: policy}, self._episodes, self._seed)
+        return evaluate(self._make, plan, {**seats, role: policy}, self._episodes, self._seed, self._draws)

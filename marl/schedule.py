@@ -60,7 +60,7 @@ class Schedule:
     """How long a run is and what happens when, in its `unit`: "steps" (ticks of one copy) or "episodes".
 
     `total` is rounded up to whole epochs. `patience`: without a better evaluation for so long the run stops; 0: never.
-    `keep`: numbered checkpoints beside last.pt and best.pt.
+    `keep`: numbered checkpoints beside last.pt and best.pt. `evaluation_sample`: evaluations draw actions (`marl.sample`).
     """
 
     total: int
@@ -70,6 +70,7 @@ class Schedule:
     checkpoint_every: int = 50_000
     keep: int = 0
     patience: int = 0
+    evaluation_sample: bool = False
 
     def __post_init__(self) -> None:
         if self.unit not in ("steps", "episodes"):

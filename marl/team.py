@@ -163,6 +163,8 @@ class LightPolicy(Policy):
 
     state_width = 0
     """Columns of what it remembers of a lane (`marl.recall`)."""
+    certain = ""
+    """Why it has no distribution to draw from, of a policy that has none (`marl.sample`)."""
 
     @staticmethod
     def _compile() -> None:

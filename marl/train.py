@@ -156,12 +156,15 @@ class Run:
         """Release the copies of a run that was loaded; `run` does so itself."""
         self._copies.close()
 
-    def judge(self, episodes: int, baselines: bool = True, make: Callable[[int], Copies] | None = None) -> Verdict:
+    def judge(
+        self, episodes: int, sample: bool | None = None, baselines: bool = True, make: Callable[[int], Copies] | None = None
+    ) -> Verdict:
         """Evaluate the present policies, and every baseline beside them, on `episodes` episodes that chose nothing.
 
-        The best of a run's evaluations is biased upward on the episodes that it was chosen by. `make` gives copies of another setting.
+        They act at their mode, or draw with `sample`; as the run's own evaluations do where nothing is said. The best of a run's
+        evaluations is biased upward on the episodes that it was chosen by. `make` gives copies of another setting.
         """
-        return self._make_judge(episodes, self.final_seed, make).verdict(self.policies, baselines)
+        return self._make_judge(episodes, self.final_seed, sample, make).verdict(self.policies, baselines)
 
     def make(self, params: Mapping[str, Any], n_envs: int) -> Copies:
         """Copies of the run's present setting, with some parameters replaced."""
@@ -191,7 +194,12 @@ class Run:
 
     def actor(self) -> Actor:
         """The present policies as something that acts."""
-        return Actor(self._copies, self.plan, self.policies)
+        return Actor(self._copies, self.plan, self.policies, self.seed)
+
+    @property
+    def conventions(self) -> dict[str, str]:
+        """What else a run against its policies has in common with it; what agents are paid is in its parts."""
+        return {"time_limit": self._time_limit, "device": self._device}
 
     def _restore(self, saved: Mapping[str, Any]) -> None:
         self.team.load_state_dict(saved["team"])
@@ -247,13 +255,16 @@ class Run:
         """Policies of the parts that do not learn."""
         return {n: scripted(self._copies, p, str(self._rivals), self.seed) for n, p in plan.items() if not p.learns}
 
-    def _make_judge(self, episodes: int, seed: int | None = None, make: Callable[[int], Copies] | None = None) -> Judge:
+    def _make_judge(
+        self, episodes: int, seed: int | None = None, sample: bool | None = None, make: Callable[[int], Copies] | None = None
+    ) -> Judge:
         """Of the present stage, or of the copies that `make` gives."""
+        draws = self.schedule.evaluation_sample if sample is None else sample
         drawn, focal = self.seed if seed is None else seed, self._rivals is not None
         if make is not None or self._curriculum is None:
-            return Judge(make or partial(self._make, {}), self.plan, episodes, drawn, focal)
+            return Judge(make or partial(self._make, {}), self.plan, episodes, drawn, focal, sample=draws)
         stage, ends = dict(self.stage_params), (self._curriculum.reference, self._curriculum.naive)
-        return Judge(partial(self._make, stage), self.plan, max(episodes, self._curriculum.episodes), drawn, focal, *ends)
+        return Judge(partial(self._make, stage), self.plan, max(episodes, self._curriculum.episodes), drawn, focal, *ends, draws)
 
     def run(self) -> Outcome:
         """Train to the end of the schedule. What was computed stays on disk whatever happens."""

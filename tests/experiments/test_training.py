@@ -188,6 +188,7 @@ def test_a_best_response_beside_the_evaluation(marl: Marl, tmp_path: Path) -> No
     said = marl("evaluate", str(run), "--episodes", "4", "--best-response", "60")
     assert said.code == 0
     (role,) = json.loads((run / "evaluation.json").read_text())["exploitability"].items()
-    assert f"a best response of {role[0]} gains" in said.out
-    assert role[1]["low"] <= role[1]["mean"] <= role[1]["high"]
+    for way, told in (("drawn", "as they draw"), ("mode", "at their mode")):
+        assert f"a best response of {role[0]} to policies {told} gains" in said.out
+        assert role[1][way]["low"] <= role[1][way]["mean"] <= role[1][way]["high"]
     assert "best_response = -1 steps" in marl("evaluate", str(run), "--best-response", "-1").refusal
