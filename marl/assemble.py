@@ -16,6 +16,7 @@ from marl.priority import PrioritisedBuffer, PrioritisedTeamBuffer
 from marl.replay import Buffers, LaneBuffer
 from marl.schedule import Schedule
 from marl.sequences import SequenceBuffer, Stretch, TeamSequenceBuffer
+from marl.survivors import Survivors
 from marl.team import Part, Team
 
 EPOCH_TICKS = 128
@@ -70,13 +71,16 @@ def make_buffers(team: Team, n_envs: int, settings: Any, seed: int) -> Buffers:
     """A rollout for each part that learns, or a ring of `settings.replay` rows off-policy.
 
     A learner that is `CENTRAL` gets the global state and team rows beside its lanes, one with `COSTS` the game's cost
-    columns, one whose policy has memory sequences.
+    columns, one whose policy has memory sequences. Parts that are paid as a team hold the same ticks, as many as its largest
+    part's ring holds.
     """
     buffers = Buffers()
+    largest = max(team.plan[name].n for name in team.learners)
     for i, (name, learner) in enumerate(team.learners.items()):
         own: Any = learner
         part = team.plan[name]
-        rows = settings.rollout if team.on_policy else max(-(-settings.replay // (part.n * n_envs)), settings.rollout)
+        n = largest if part.teams else part.n
+        rows = settings.rollout if team.on_policy else max(-(-settings.replay // (n * n_envs)), settings.rollout)
         fields, width = own.FIELDS, own.policy.row_width
         how: dict[str, Any] = {"fields": fields, "keep_next": not team.on_policy, "seed": seed + i}
         how["costs"] = len(part.costs) if getattr(own, "COSTS", False) else 0
@@ -87,6 +91,9 @@ def make_buffers(team: Team, n_envs: int, settings: Any, seed: int) -> Buffers:
         if getattr(own, "CENTRAL", False):
             how["state_width"] = part.state_width
         buffers[name] = _kind(own, settings, part, remembers, how)(part.n, n_envs, rows, part.width, width, **how)
+        if part.teams:
+            buffers.survivors = buffers.survivors or Survivors(team.learners, buffers)
+            buffers[name].survivors = buffers.survivors
     return buffers
 
 

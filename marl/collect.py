@@ -207,7 +207,10 @@ class LaneCollector(BaseCollector):
         return UserError(f"policy of {name} acts NaN after {self.collect_step} steps: its parameters diverged, lower algorithm.lr")
 
     def _ended(self, over: npt.NDArray[np.bool_], acted: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_] | None:
-        """[3, B, A] terminated, truncated, done; None where no lane ended. An agent that left has its last row terminated."""
+        """[4, B, A] terminated, truncated, done, left (`marl.replay`); None where no lane ended.
+
+        An agent that left has its last row terminated.
+        """
         left = None if self.copies.alive.all() else ~self.copies.alive
         if left is None and acted is None and not over.any():
             return None
@@ -217,7 +220,18 @@ class LaneCollector(BaseCollector):
         if left is not None:
             terminated |= left & ~over[:, None]  # of a copy that is over, `alive` shows the next episode
         truncated = np.broadcast_to((self.copies.status == TRUNCATED)[:, None], shape) & ~terminated
-        return np.stack([terminated, truncated, terminated | truncated])
+        return np.stack([terminated, truncated, terminated | truncated, self._left(left, over, acted, truncated)])
+
+    def _left(self, away: Any, over: npt.NDArray[np.bool_], acted: Any, truncated: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """[B, A] who is not there after this tick (`away`, None if all are) though its team goes on, or would if it were not cut short."""
+        found = np.zeros(truncated.shape, np.bool_)
+        if self.buffer.survivors is None:
+            return found
+        if away is not None:
+            found |= away & (~over & self.copies.alive[:, self._learners].any(1))[:, None]
+        if acted is not None:  # who else left in the very tick of a cut is not told
+            found |= truncated & over[:, None] & ~acted & acted[:, self._learners].any(1)[:, None]
+        return found
 
     def _write(self, name: str, row: dict[str, Any], ended: Any, acted: Any) -> None:
         part, buffer, copies = self.team.plan[name], self.buffer[name], self.copies
