@@ -52,7 +52,7 @@ class IDQN(Light, DQN[GreedyPolicy]):
         )
         self.standardises = s.standardise
         if s.standardise:
-            self.ret_rms = RunningMeanStd()
+            self.ret_rms = RunningMeanStd(clip_max=None)
 
     def _create_policy_optimizer(self, optim: Any) -> Any:
         return self._create_optimizer(self.policy, optim, max_grad_norm=self.s.gradient_norm)

@@ -95,7 +95,7 @@ class MADDPG(Light, OffPolicyAlgorithm[Any], LaggedNetworkPolyakUpdateAlgorithmM
         )
         self.standardises = s.standardise
         if s.standardise:
-            self.ret_rms = RunningMeanStd()
+            self.ret_rms = RunningMeanStd(clip_max=None)
         self._iter, self._last = 0, 0.0
 
     def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:

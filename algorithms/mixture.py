@@ -44,7 +44,7 @@ class Mixture(Light, OffPolicyAlgorithm[GreedyPolicy], LaggedNetworkPolyakUpdate
         learning = nn.ModuleList([self.policy.model, mixer])
         self.optim = self._create_optimizer(learning, adam(s.lr, s.anneal, updates), max_grad_norm=s.gradient_norm)
         self.standardises = s.standardise
-        self.ret_rms = RunningMeanStd()
+        self.ret_rms = RunningMeanStd(clip_max=None)
         self._iter = 0
 
     def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
