@@ -329,8 +329,9 @@ class Run:
             policy.generator = left[name].generator if name in left else policy.generator
             self.team.policy.members[name] = policy
         self._collector.attach(self._copies)
-        self._collector.buffer = self._buffers = make_buffers(self.team, self.n_envs, self.settings, self.seed)
-        self._copies.reset(seed_of(self.seed, f"stage at {self._trainer._env_step}"))
+        stage = f"stage at {self._trainer._env_step}"
+        self._collector.buffer = self._buffers = make_buffers(self.team, self.n_envs, self.settings, self.seed, stage)
+        self._copies.reset(seed_of(self.seed, stage))
         self._judge = self._make_judge(self.schedule.evaluation_episodes)
         self._best, self._best_at = -inf, self.done
 
