@@ -18,7 +18,6 @@ from torch import Tensor
 
 from marl.joint import Joint
 from marl.replay import LaneBuffer
-from marl.sequences import SequenceBuffer, TeamSequenceBuffer
 
 Array = npt.NDArray[Any]
 
@@ -57,12 +56,12 @@ def inherited(buffer: Any, rows: Array, value: Tensor) -> Tensor:
     left = buffer.outlived(rows)
     if not left.any():
         return value
-    if not isinstance(buffer, SequenceBuffer | TeamSequenceBuffer):
-        which = np.flatnonzero(left)
-        value[which] = torch.as_tensor(buffer.survivors.worth(*buffer.when(rows[which]))).to(value).view_as(value[which])
+    if hasattr(buffer, "stretched"):
+        left = left.reshape(value.shape)
+        which = np.flatnonzero(left.any(1))
+        theirs = torch.as_tensor(buffer.survivors.worth(*buffer.when(buffer.stretched(rows)[which]))).to(value)
+        value[which] = torch.where(torch.as_tensor(left[which], device=value.device), theirs, value[which])
         return value
-    left = left.reshape(value.shape)
-    which = np.flatnonzero(left.any(1))
-    theirs = torch.as_tensor(buffer.survivors.worth(*buffer.when(buffer.stretched(rows)[which]))).to(value)
-    value[which] = torch.where(torch.as_tensor(left[which], device=value.device), theirs, value[which])
+    which = np.flatnonzero(left)
+    value[which] = torch.as_tensor(buffer.survivors.worth(*buffer.when(rows[which]))).to(value).view_as(value[which])
     return value

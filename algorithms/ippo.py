@@ -61,7 +61,7 @@ class IPPO(Proximal, Rollouts, PPO):
         """Rewards [N] of the objective: `algorithms.cvar` changes them."""
         behind = left_behind(buffer)
         rows, acted = (batch, buffer.alive) if behind is None else (team_rows(buffer, batch.rew), behind[1])
-        return self._objective(batch.rew, rows.terminated | rows.truncated, acted, buffer.paid_before, buffer.rows)
+        return self._objective(batch.rew, rows.terminated | rows.truncated, acted, buffer.head, buffer.rows)
 
     def _update_with_batch(self, batch: Any, batch_size: int | None, repeat: int) -> Any:
         self._set_bonus()

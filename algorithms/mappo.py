@@ -136,11 +136,11 @@ class MAPPO(Proximal, PPO):
 
     def _paid(self, rows: Any, buffer: TeamBuffer) -> Any:
         """Rewards of the objective, [N] or [n * N]: `algorithms.cvar` changes them. A team's episode is the team's."""
-        alive, before = (buffer.anybody, buffer.paid_before[: buffer.copies]) if self._team else (buffer.alive, buffer.paid_before)
+        alive, head = (buffer.anybody, buffer.head[:, : buffer.copies]) if self._team else (buffer.alive, buffer.head)
         behind = left_behind(buffer)
         if behind is not None:
             alive = behind[1][: len(alive)]
-        return self._objective(rows.rew, rows.terminated | rows.truncated, alive, before, buffer.rows)
+        return self._objective(rows.rew, rows.terminated | rows.truncated, alive, head, buffer.rows)
 
     def _observe(self, returns: Any) -> None:
         if not self.s.normalise_values:

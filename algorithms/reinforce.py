@@ -51,7 +51,8 @@ class REINFORCE(Reinforce):
 
     def _returns(self, batch: Any, buffer: LaneBuffer, indices: Any, kept: Any) -> Any:
         """G [N] by Tianshou's estimator, standardised by the moments before; the rows `kept` enter them."""
-        rows, estimator = batch, buffer
+        rows: Any = batch
+        estimator: Any = buffer
         if left_behind(buffer) is not None:
             rows = estimator = team_rows(buffer, batch.rew)
         ahead = np.full(len(indices), self.ret_rms.mean)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from tianshou.trainer import OffPolicyTrainerParams, OnPolicyTrainerParams
 from tianshou.utils.logger.logger_base import LazyLogger
@@ -85,6 +85,7 @@ def make_buffers(team: Team, n_envs: int, settings: Any, seed: int, stage: str =
         stream = rng.derive(seed, f"replay of {name}{stage and f', {stage}'}")
         how: dict[str, Any] = {"fields": fields, "keep_next": not team.on_policy, "seed": stream}
         how["costs"] = len(part.costs) if getattr(own, "COSTS", False) else 0
+        how["gamma"] = settings.gamma if getattr(settings, "cvar", 1.0) < 1.0 else None
         remembers = getattr(own.policy, "state_width", 0) > 0
         if remembers:
             how["stretch"] = _stretch(settings, own.policy.state_width, team.on_policy)
@@ -93,7 +94,7 @@ def make_buffers(team: Team, n_envs: int, settings: Any, seed: int, stage: str =
             how["state_width"] = part.state_width
         buffers[name] = _kind(own, settings, part, remembers, how)(part.n, n_envs, rows, part.width, width, **how)
         if part.teams:
-            buffers.survivors = buffers.survivors or Survivors(team.learners, buffers)
+            buffers.survivors = buffers.survivors or Survivors(cast(Any, team.learners), buffers)
             buffers[name].survivors = buffers.survivors
     return buffers
 

@@ -135,12 +135,10 @@ class LaneCollector(BaseCollector):
         return CollectStats(n_collected_episodes=count, n_collected_steps=n_step, returns=returns, lens=lengths)
 
     def _write_heads(self) -> None:
-        paid = self._return.astype(np.float32)
         for name, buffer in self.buffer.items():
             if not buffer.keep_next:
                 part = self.team.plan[name]
-                own = slice(part.lo, part.hi)
-                buffer.write_head(pay(part.reward, paid, self._learners, None)[:, own], self._cost[:, own])
+                buffer.write_head(self._cost[:, part.lo : part.hi])
 
     def _tick(self) -> None:
         copies, buffers = self.copies, self.buffer

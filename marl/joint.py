@@ -110,7 +110,7 @@ class TeamBuffer(LaneBuffer):
 
     def outlived(self, index: Array) -> Array:
         """Whether the team goes on after the team rows `index`, but none of this part's members."""
-        found: Array = self.lanes("left")[:, index].all(0)
+        found: Array = np.all(self.lanes("left")[:, index], axis=0)
         return found
 
     def ahead(self, index: Array, steps: int) -> tuple[Array, Array, Array]:

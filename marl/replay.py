@@ -27,8 +27,8 @@ class LaneBuffer(ReplayBuffer):
 
     `width` observation columns (mask included), `action_width` raw action columns, `fields` further f32 numbers a row
     that the policy records (log-probability, value). `keep_next` stores the observation that each row led to, `costs` the
-    so many cost columns of each row. `paid_before` [n * B] and `cost_before` [n * B, costs] are what each lane's episode had
-    paid and cost before the first row of a rollout.
+    so many cost columns of each row. `cost_before` [n * B, costs] is what each lane's episode had cost before the first row of a
+    rollout. With a discount `gamma` `head` [2, n * B] is what it had paid by then, discounted, and by how much its next reward counts.
 
     Under a team's reward rows after which an agent is not there, though its team's game goes on, are marked `left`: a lane is
     terminated there, what it is paid is not (`ends`). `survivors` say what follows.
@@ -50,6 +50,7 @@ class LaneBuffer(ReplayBuffer):
         keep_next: bool,
         seed: int,
         costs: int = 0,
+        gamma: float | None = None,
     ) -> None:
         super().__init__(agents * copies * rows, random_seed=seed % (1 << 32))
         self.agents, self.copies, self.rows, self.keep_next, self.costs = agents, copies, rows, keep_next, costs
@@ -69,7 +70,9 @@ class LaneBuffer(ReplayBuffer):
         self._lanes = {name: values.reshape(agents, copies, rows, *values.shape[1:]) for name, values in flat.items()}
         self._base = np.arange(agents * copies) * rows
         self.tail = np.zeros((agents * copies, width), np.float32)
-        self.paid_before, self.cost_before = np.zeros(agents * copies), np.zeros((agents * copies, costs))
+        self.cost_before = np.zeros((agents * copies, costs))
+        self._gamma, self.head = gamma, np.stack([np.zeros(agents * copies), np.ones(agents * copies)])
+        self._running = self.head.copy()
         self.cuts: list[tuple[Array, Array]] = []
         self._all_alive = True
         self.reset()
@@ -80,6 +83,7 @@ class LaneBuffer(ReplayBuffer):
             return
         self._at = self._filled = 0
         self.cuts = []
+        self.head = self._running.copy()
         for name in ENDS:
             self._lanes[name][:] = False
         self._lanes["alive"][:] = True
@@ -120,17 +124,24 @@ class LaneBuffer(ReplayBuffer):
             self._all_alive = False
         elif not self._all_alive:
             self._lanes["alive"][:, :, t] = True
+        if self._gamma is not None:
+            self._book(self._base + t, self._gamma)
         self._at = (t + 1) % self.rows
         self._filled = min(self._filled + 1, self.rows)
+
+    def _book(self, rows: Array, gamma: float) -> None:
+        """Take what newly written rows pay into the running sums."""
+        over = self.ends(rows)[1]
+        self._running[0] = np.where(over, 0.0, self._running[0] + self._running[1] * self.rew[rows])
+        self._running[1] = np.where(over, 1.0, self._running[1] * gamma)
 
     def write_cut(self, cut: Array, final_obs: Array) -> None:
         """Observations [B, n, O] at which the last row's lanes marked in cut [B, n] were truncated: their values bootstrap."""
         lane = np.flatnonzero(cut.T)
         self.cuts.append((self._base[lane] + (self._at - 1) % self.rows, final_obs.swapaxes(0, 1).reshape(len(self._base), -1)[lane]))
 
-    def write_head(self, paid: Array, cost: Array) -> None:
-        """What the running episodes have paid [B, n] and cost [B, n, C] before the first row."""
-        self.paid_before[:] = paid.T.ravel()
+    def write_head(self, cost: Array) -> None:
+        """What the running episodes have cost [B, n, C] before the first row."""
         if self.costs:
             self.cost_before[:] = cost.swapaxes(0, 1).reshape(self.cost_before.shape)
 
@@ -175,7 +186,7 @@ class LaneBuffer(ReplayBuffer):
 
     def there_was(self, copy: Array, age: Array) -> Array:
         """Whether any agent acted in ticks of copies."""
-        found: Array = self.alive[LaneBuffer.seats(self, copy, age)].any(0)
+        found: Array = np.any(self.alive[LaneBuffer.seats(self, copy, age)], axis=0)
         return found
 
     def outlived(self, index: Array) -> Array:
@@ -247,10 +258,12 @@ class LaneBuffer(ReplayBuffer):
             "filled": self._filled,
             "all_alive": self._all_alive,
             "random": self._random_state.get_state(legacy=False),
+            "running": self._running.copy(),
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Continue where `state_dict` was taken."""
+        self._running[:] = saved["running"]
         self.reset()
         self._at, self._filled, self._all_alive = saved["at"], saved["filled"], saved["all_alive"]
         for name, values in saved["rows"].items():
