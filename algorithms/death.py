@@ -3,8 +3,8 @@
 Every member is paid the team's reward, so what it did before it left has its share in all that the team earns afterwards;
 its return ends with the team's episode, not with its own, whatever part of the team it is of. Its rows after it left are learned
 from by nobody, and are needed only to pass rewards back through. What follows them is worth what those members expect who are
-there (`marl.survivors`). (Yu et al. 2022 let the return go on as well, over the value of a row of zeros, which then has
-to be learned.)
+there (`marl.survivors`); where these are soft values (`algorithms.isac`) their own entropy is in them. (Yu et al. 2022 let the
+return go on as well, over the value of a row of zeros, which then has to be learned.)
 """
 
 from __future__ import annotations
