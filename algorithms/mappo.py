@@ -90,8 +90,7 @@ class MAPPO(Proximal, PPO):
 
     def expects(self, buffer: Any, index: Any) -> np.ndarray[Any, Any]:
         """V(s') [K] of team rows of a rollout (`marl.survivors`)."""
-        found: np.ndarray[Any, Any] = self._both_values(buffer)[1][index]
-        return found
+        return cast(Any, self._both_values(buffer)[1][index])
 
     def _both_values(self, buffer: TeamBuffer) -> tuple[Any, Any]:
         """V(s) and V(s'), each [outputs * B * T]: one pass of the critic over the rollout, its tail and what was truncated."""
@@ -106,8 +105,7 @@ class MAPPO(Proximal, PPO):
     def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
         """Returns and advantages by Tianshou's GAE, of the team or of each member; tensors [n, N, ...] of team rows."""
         value, following = self._both_values(buffer)
-        behind = left_behind(buffer)
-        if behind is not None:
+        if (behind := left_behind(buffer)) is not None:
             value, following = carried_on(buffer, behind[0], value, following)
         rows = buffer.joint() if self._team else batch
         estimator = rows if self._team else buffer
@@ -137,9 +135,7 @@ class MAPPO(Proximal, PPO):
     def _paid(self, rows: Any, buffer: TeamBuffer) -> Any:
         """Rewards of the objective, [N] or [n * N]: `algorithms.cvar` changes them. A team's episode is the team's."""
         alive, head = (buffer.anybody, buffer.head[:, : buffer.copies]) if self._team else (buffer.alive, buffer.head)
-        behind = left_behind(buffer)
-        if behind is not None:
-            alive = behind[1][: len(alive)]
+        alive = (left_behind(buffer) or (None, alive))[1][: len(alive)]
         return self._objective(rows.rew, rows.terminated | rows.truncated, alive, head, buffer.rows)
 
     def _observe(self, returns: Any) -> None:
