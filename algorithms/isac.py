@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from algorithms import check_goal, settings
+from algorithms.death import bequeathed
 from algorithms.gumbel import SegmentActor
 from algorithms.networks import Columns, Critic
 from algorithms.onpolicy import adam
@@ -76,6 +77,15 @@ class _Lanes:
         return batch
 
     def _target_q(self, buffer: Any, indices: Any) -> Tensor:
+        return bequeathed(buffer, indices, self._value(buffer, indices))
+
+    def expects(self, buffer: Any, index: Any) -> Any:
+        """Soft values [K, 1] of what follows rows (`marl.survivors`)."""
+        with torch.no_grad():
+            return self._value(buffer, index).cpu().numpy()
+
+    def _value(self, buffer: Any, indices: Any) -> Tensor:
+        """Soft values of what follows rows."""
         following = Batch(obs=self._here(buffer.obs_next[indices]), info=Batch())
         chosen = self._target_q_compute_action(following)  # type: ignore[attr-defined]
         value: Tensor = self._target_q_compute_value(following, chosen)  # type: ignore[attr-defined]

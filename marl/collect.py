@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +52,17 @@ class Episodes:
 
     def __len__(self) -> int:
         return sum(len(x) for x in self.lengths)
+
+    def row(self, copies: Copies, learners: Sequence[int]) -> dict[str, float]:
+        """Means over these agents of `copies`, as keys of metrics.jsonl."""
+        agents = np.asarray(learners)
+        returns, metrics, costs = (np.concatenate(x)[:, agents] for x in (self.returns, self.metrics, self.costs))
+        row = {"train/return": float(returns.mean()), "train/length": float(np.concatenate(self.lengths).mean())}
+        for role, view in copies.groups.items():
+            own = (agents >= view.group.lo) & (agents < view.group.hi)
+            row[f"train/{role}/return"] = float(returns[:, own].mean())
+        row |= {f"train/{name}": float(metrics[:, :, k].mean()) for k, name in enumerate(copies.metric_names)}
+        return row | {f"train/cost/{name}": float(costs[:, :, k].mean()) for k, name in enumerate(copies.cost_names)}
 
 
 class LaneCollector(BaseCollector):
@@ -139,12 +150,10 @@ class LaneCollector(BaseCollector):
         return CollectStats(n_collected_episodes=count, n_collected_steps=n_step, returns=returns, lens=lengths)
 
     def _write_heads(self) -> None:
-        paid = self._return.astype(np.float32)
         for name, buffer in self.buffer.items():
             if not buffer.keep_next:
                 part = self.team.plan[name]
-                own = slice(part.lo, part.hi)
-                buffer.write_head(pay(part.reward, paid, self._learners, None)[:, own], self._cost[:, own])
+                buffer.write_head(self._cost[:, part.lo : part.hi])
 
     def _tick(self) -> None:
         copies, buffers = self.copies, self.buffer
@@ -213,7 +222,10 @@ class LaneCollector(BaseCollector):
         return UserError(f"policy of {name} acts NaN after {self.collect_step} steps: its parameters diverged, lower algorithm.lr")
 
     def _ended(self, over: npt.NDArray[np.bool_], acted: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_] | None:
-        """[3, B, A] terminated, truncated, done; None where no lane ended. An agent that left has its last row terminated."""
+        """[4, B, A] terminated, truncated, done, left (`marl.replay`); None where no lane ended.
+
+        An agent that left has its last row terminated.
+        """
         left = None if self.copies.alive.all() else ~self.copies.alive
         if left is None and acted is None and not over.any():
             return None
@@ -223,7 +235,18 @@ class LaneCollector(BaseCollector):
         if left is not None:
             terminated |= left & ~over[:, None]  # of a copy that is over, `alive` shows the next episode
         truncated = np.broadcast_to((self.copies.status == TRUNCATED)[:, None], shape) & ~terminated
-        return np.stack([terminated, truncated, terminated | truncated])
+        return np.stack([terminated, truncated, terminated | truncated, self._left(left, over, acted, truncated)])
+
+    def _left(self, away: Any, over: npt.NDArray[np.bool_], acted: Any, truncated: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """[B, A] who is not there after this tick (`away`, None if all are) though its team goes on, or would if it were not cut short."""
+        found = np.zeros(truncated.shape, np.bool_)
+        if self.buffer.survivors is None:
+            return found
+        if away is not None:
+            found |= away & (~over & self.copies.alive[:, self._learners].any(1))[:, None]
+        if acted is not None:  # who else left in the very tick of a cut is not told
+            found |= truncated & over[:, None] & ~acted & acted[:, self._learners].any(1)[:, None]
+        return found
 
     def _apart(self, ended: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_] | None:
         """The same where agents of a copy end each in its own way: one that is cut alone has not terminated. A team ends as one."""

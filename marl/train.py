@@ -285,22 +285,11 @@ class Run:
         self._episodes += len(finished)
         row = dict(losses)
         if len(finished):
-            row |= self._train_row(finished)
+            row |= finished.row(self._copies, [a for p in self.plan.values() if p.learns for a in range(p.lo, p.hi)])
         if self.done >= self.schedule.total:
             self._ended = COMPLETE
         due = self.done // self.schedule.evaluation_every > self._evaluated
         self._write_row(row, evaluate=due or self._ended != "")
-
-    def _train_row(self, finished: Any) -> dict[str, float]:
-        """Means over the learning agents of the episodes that ended in this epoch."""
-        learners = np.concatenate([np.arange(p.lo, p.hi) for p in self.plan.values() if p.learns])
-        returns, metrics, costs = (np.concatenate(x)[:, learners] for x in (finished.returns, finished.metrics, finished.costs))
-        row = {"train/return": float(returns.mean()), "train/length": float(np.concatenate(finished.lengths).mean())}
-        for role, view in self._copies.groups.items():
-            own = (learners >= view.group.lo) & (learners < view.group.hi)
-            row[f"train/{role}/return"] = float(returns[:, own].mean())
-        row |= {f"train/{name}": float(metrics[:, :, k].mean()) for k, name in enumerate(self._copies.metric_names)}
-        return row | {f"train/cost/{name}": float(costs[:, :, k].mean()) for k, name in enumerate(self._copies.cost_names)}
 
     def _write_row(self, row: dict[str, float], evaluate: bool) -> None:
         moved = False
@@ -369,8 +358,9 @@ class Run:
             policy.generator = left[name].generator if name in left else policy.generator
             self.team.policy.members[name] = policy
         self._collector.attach(self._copies)
-        self._collector.buffer = self._buffers = make_buffers(self.team, self.n_envs, self.settings, self.seed)
-        self._copies.reset(seed_of(self.seed, f"stage at {self._trainer._env_step}"))
+        stage = f"stage at {self._trainer._env_step}"
+        self._collector.buffer = self._buffers = make_buffers(self.team, self.n_envs, self.settings, self.seed, stage)
+        self._copies.reset(seed_of(self.seed, stage))
         log.info("stage %s from step %d", self._curriculum.name, self._trainer._env_step)
         self._judge = self._make_judge(self.schedule.evaluation_episodes)
         self._best, self._best_at = -inf, self.done
