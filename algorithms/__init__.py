@@ -18,13 +18,13 @@ tests/toy_algorithm.py is a whole one, registered from outside.
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 from algorithms import settings
 from marl.convention import INDIVIDUAL, REWARDS
 from marl.errors import UserError
 from marl.game import ActionTable, Column, Discrete
+from marl.plugins import load_attribute
 
 ALGORITHMS: dict[str, str] = {
     "ippo": "algorithms.ippo:IPPO",
@@ -66,8 +66,7 @@ def load(name: str) -> Any:
     """The algorithm's class."""
     if name not in ALGORITHMS:
         raise UserError(f"algorithm = {name!r}: no such algorithm, legal are {', '.join(ALGORITHMS)}")
-    module, _, cls = ALGORITHMS[name].partition(":")
-    return getattr(importlib.import_module(module), cls)
+    return load_attribute(ALGORITHMS[name], f"algorithms.ALGORITHMS[{name!r}]")
 
 
 def settings_of(name: str) -> type:

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-import envs
-from envs.resource_allocation.commons import COMMONS
 from experiments import published, races, recorded
 from experiments.published import Row, Rule
 from experiments.seed_run import Outcome
@@ -24,7 +22,6 @@ LEARNED = [r for r in ROWS.values() if r.kind == published.LEARNED]
 @pytest.fixture
 def fishery(toys: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The game, not the toy of its name."""
-    monkeypatch.setitem(envs.GAMES, "commons", COMMONS)
 
 
 @pytest.mark.usefixtures("fishery")

@@ -137,7 +137,7 @@ def test_a_foreign_environment(marl: Marl, tmp_path: Path) -> None:
 def test_the_same_from_python(tmp_path: Path) -> None:
     given: dict[str, Any] = {"env.n_agents": 2, "env.horizon": 5, "n_envs": 4, "evaluation": {"every": 40, "episodes": 4}}
     learner = {"algorithm.rollout": 5, "algorithm.hidden": [8]}
-    result = experiments.train("commons", "ippo", total_steps=100, run_dir=tmp_path / "run", **given, **learner)
+    result = experiments.train("harvest", "ippo", total_steps=100, run_dir=tmp_path / "run", **given, **learner)
     report = json.loads((result.run_dir / "evaluation.json").read_text())
     assert result.best_score == report["return"]["mean"]
     assert result.policy.act(np.zeros((7, 2, 2), np.float32)).shape == (7, 2, 1)
@@ -156,7 +156,7 @@ def test_the_same_from_python(tmp_path: Path) -> None:
 )
 def test_observations_that_a_policy_refuses(obs: Any, text: str, tmp_path: Path) -> None:
     given: dict[str, Any] = {"env.n_agents": 2, "env.horizon": 5, "n_envs": 4, "algorithm.rollout": 5, "evaluation.episodes": 4}
-    policy = experiments.train("commons", "ippo", total_steps=20, run_dir=tmp_path / "run", **given).policy
+    policy = experiments.train("harvest", "ippo", total_steps=20, run_dir=tmp_path / "run", **given).policy
     with pytest.raises(UserError, match=text):
         policy.act(obs)
 
