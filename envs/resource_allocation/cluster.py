@@ -52,14 +52,9 @@ def roles(p: ClusterParams) -> tuple[Role, ...]:
     return (tenants, Role("arbiter", 1, accounts.arbiter_columns(p), baselines.arbiter_action(p)))
 
 
-def reference(p: ClusterParams) -> str:
-    """The best shipped baseline: bids as Kelly's where they are paid, else the plain request."""
-    return "shaded" if p.mechanism == "proportional_share" else "steady"
-
-
 CLUSTER = Game(
     "cluster",
-    version=0,
+    version=1,
     params=ClusterParams,
     state=ClusterState,
     roles=roles,
@@ -73,13 +68,15 @@ CLUSTER = Game(
     balance=accounts.balance,
     audit=accounts.AUDIT,
     baselines={
+        "idle": baselines.idle,
         "ask_for_all": baselines.ask_for_all,
         "steady": baselines.steady,
         "shaded": baselines.shaded,
+        "urgent": baselines.urgent,
         "equal_split": baselines.equal_split,
         "green": baselines.green,
     },
-    reference=reference,
+    reference=lambda p: "urgent",
     known=baselines.known,
     action_grid=baselines.action_grid,
     picture=Picture("envs.resource_allocation.page:cluster"),
