@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from envs.resource_allocation import accounts, baselines, rules
+from envs.resource_allocation.layout import MOST_RESOURCES
 from envs.resource_allocation.params import ARRIVALS, ClusterParams
 from envs.resource_allocation.state import ClusterState
 from marl.errors import UserError
@@ -52,6 +53,9 @@ def roles(p: ClusterParams) -> tuple[Role, ...]:
     return (tenants, Role("arbiter", 1, accounts.arbiter_columns(p), baselines.arbiter_action(p)))
 
 
+HELD = "a cap binds below what a tenant's jobs hold together: from there on, half of the range, asking for more changes nothing, as is best"
+"""Why half of a request's range is flat."""
+
 CLUSTER = Game(
     "cluster",
     version=1,
@@ -77,6 +81,7 @@ CLUSTER = Game(
         "green": baselines.green,
     },
     reference=lambda p: "urgent",
+    unscaled={f"tenant.request_{r}": HELD for r in range(MOST_RESOURCES)},
     known=baselines.known,
     action_grid=baselines.action_grid,
     picture=Picture("envs.resource_allocation.page:cluster"),

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from envs.resource_allocation import theory
+from envs.resource_allocation.layout import MOST_RESOURCES
 from envs.resource_allocation.mechanisms import dominant_resource_fairness, equal_split, max_min, proportional, shares_of_bids
 from marl.compiled import rule
 from marl.errors import UserError
@@ -252,6 +253,10 @@ def action_grid(p: SharingParams) -> Mapping[str, npt.NDArray[Any]]:
     return {"tenant": np.repeat(steps[:, None], p.resources, axis=1)}
 
 
+TOGETHER = "reports of several resources count together: a multiple of the truth is as good as the truth, one report alone is a lie"
+"""Why a report that moves alone has its best at one point."""
+SMALL = "the Nash bid goes with 1/n of the value, which is the range: five and more bid in its lowest fifth"
+"""Why a bid of many has its best in a small part of its range."""
 KELLY: dict[str, Any] = {"mechanism": "bids", "resources": 1}
 
 SHARING = Game(
@@ -271,6 +276,7 @@ SHARING = Game(
     audit=("capacity", "report"),
     baselines={"idle": idle, "truthful": truthful, "equilibrium": equilibrium},
     reference=lambda p: "equilibrium",
+    unscaled={f"tenant.report_{r}": TOGETHER for r in range(MOST_RESOURCES)} | {"tenant.bid": SMALL},
     known=known,
     action_grid=action_grid,
     presets={

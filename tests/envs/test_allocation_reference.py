@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 
 import envs
+from curricula import load
 from marl.game import Column
 from marl.score import RESOLVED
 from marl.vector import VectorGame
 
 COPIES = 48
+STAGES = {stage.name: stage for stage in load("resource_allocation").stages}
 BURSTS: dict[str, Any] = {
     "n_agents": 16, "nodes": "8 8 16 4", "demand": "1 1 1 / 2 4 0 / 4 2 2", "load": 0.85, "burst": 3.0, "outage": 0.005,
 }  # fmt: skip
@@ -22,16 +24,16 @@ Strategy = Callable[[VectorGame, Any], Any]
 """(game, what the reference does [B, U]) -> what the seat does [B, U]."""
 
 
-def paid(settings: dict[str, Any], role: str = "tenant", strategy: Strategy | None = None) -> Any:
+def paid(settings: Mapping[str, Any], role: str = "tenant", strategy: Strategy | None = None, copies: int = COPIES) -> Any:
     """Returns [B] of the first agent of a role that plays a strategy, all others the reference, on the same draws."""
-    game = envs.make("cluster", COPIES, **settings)
+    game = envs.make("cluster", copies, **settings)
     game.reset(3)
     act = game.game.baselines[game.game.reference(game.params)]  # type: ignore[misc]
-    seat, total = game.groups[role].group, np.zeros(COPIES)
+    seat, total = game.groups[role].group, np.zeros(copies)
     for _ in range(game.params.horizon):  # type: ignore[attr-defined]
         for view in game.groups.values():
             rows = act(game.params, np.ascontiguousarray(view.obs).reshape(-1, view.group.width), np.random.default_rng(0))
-            view.group.cut_action(game.action)[:] = rows.reshape(COPIES, view.group.n, -1)
+            view.group.cut_action(game.action)[:] = rows.reshape(copies, view.group.n, -1)
         if strategy is not None:
             own = game.action[:, seat.lo, : seat.action_width]
             own[:] = strategy(game, own)
@@ -89,6 +91,19 @@ def test_the_reference_is_above_the_naive_and_no_constant_bid_beats_it(setting: 
     bid = list(envs.make("cluster", 1, **settings).groups["tenant"].group.action).index("bid")
     for value in np.geomspace(1e-3, 1.0, 7):
         assert beyond(paid(settings, strategy=held_at(bid, value)), best) < RESOLVED, value
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stages_episodes_resolve_what_scores_1_and_0(name: str) -> None:
+    """At the least number of episodes that a stage asks for, by five standard errors; drawn actions are above doing nothing."""
+    stage = STAGES[name]
+    game = envs.make("cluster", 1, **stage.params)
+    assert game.game.reference is not None and stage.reference == game.game.reference(game.params) and stage.naive == "random"
+    episodes = stage.episodes or 0
+    best, naive, nothing = (paid(stage.params, strategy=s, copies=episodes) for s in (None, drawn("tenant"), idle))
+    assert beyond(best, naive) > RESOLVED and naive.mean() > nothing.mean()
+    assert 1e-2 < abs(best.mean()) / game.params.horizon < 1e2  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("column", ["request_0", "request_1", "bid", "defer"])
