@@ -15,15 +15,28 @@ from marl.game import F4, F8, Column, index
 
 SERIOUS = 0.05
 """Share of its credits that a scripted tenant bids in a tick where all bid the same."""
+NOTHING = 1e-3
+"""Smallest bid, as a share of own credits: as good as nothing, whoever bids it is served last, for a fiftieth of the income."""
+NARROW = 0.03
+"""Smallest request, as a share of a resource: hardly more than one job at a time."""
 LOWEST = 0.05
 """Smallest weight that an arbiter gives."""
+CALM, RISE, MOST, WAITED = 0.0005, 1.5, 0.2, 0.2
+"""Of `urgent`: bid of a job that has not waited where all is granted, its growth with the wait over the work, the largest bid; an
+arbiter's weight of a job that has not waited."""
 of_ = index(OF_TENANT)
 
 
 def tenant_action(p: ClusterParams) -> dict[str, Any]:
-    """What a tenant does; the bid is of no effect but under proportional_share."""
-    asked = {f"request_{r}": Column(0, 1, f"most that it wants to hold, share of resource {r}") for r in range(p.resources)}
-    return asked | {"bid": Column(0, 1, "share of own credits"), "defer": Column(0, 1, "share of own waiting jobs that are held back")}
+    """What a tenant does; the bid is of no effect but under proportional_share.
+
+    Requests and bids spread over decades: a job holds a hundredth to a tenth of the cluster, and a bid of a hundredth of the credits
+    wins where others bid less. Spread linearly nine tenths of their ranges would be one plateau.
+    """
+    held = "most that it holds of resource {}, share of it; a job may always run alone"
+    asked = {f"request_{r}": Column(NARROW, 1, held.format(r), scale="log") for r in range(p.resources)}
+    bid = Column(NOTHING, 1, "share of own credits; the least is as good as nothing", scale="log")
+    return asked | {"bid": bid, "defer": Column(0, 1, "share of own waiting jobs that are held back; parts of a job add up over ticks")}
 
 
 def arbiter_action(p: ClusterParams) -> dict[str, Any]:
@@ -37,10 +50,16 @@ def _is_arbiter(p: ClusterParams, obs: F4) -> bool:
 
 
 def _tenant(p: ClusterParams, obs: F4, request: Any, bid: Any, defer: Any) -> F8:
+    """Actions [N, U], requests and bids inside their ranges."""
     actions = np.zeros((len(obs), p.resources + 2))
-    actions[:, : p.resources] = request
-    actions[:, p.resources], actions[:, p.resources + 1] = bid, defer
+    actions[:, : p.resources] = np.clip(request, NARROW, 1.0)
+    actions[:, p.resources], actions[:, p.resources + 1] = np.clip(bid, NOTHING, 1.0), defer
     return actions
+
+
+def _waiting(p: ClusterParams, obs: F4) -> npt.NDArray[np.bool_]:
+    """Whether a tenant has jobs waiting, [N]."""
+    return np.asarray(obs[:, WIDTH : WIDTH + p.classes].sum(axis=1) > 0)
 
 
 def _of(p: ClusterParams, obs: F4, name: str) -> F8:
@@ -55,6 +74,11 @@ def _weights(score: F8) -> F8:
     return np.clip(np.divide(score, top, out=np.ones_like(score), where=top > 0), LOWEST, 1.0)
 
 
+def idle(p: ClusterParams, obs: F4, generator: np.random.Generator) -> F8:
+    """Tenants do nothing: all jobs are held back. The arbiter weighs all alike."""
+    return np.ones((len(obs), p.n_agents)) if _is_arbiter(p, obs) else _tenant(p, obs, 0.0, 0.0, 1.0)
+
+
 def ask_for_all(p: ClusterParams, obs: F4, generator: np.random.Generator) -> F8:
     """Tenants ask for everything and bid all they have at once; the arbiter weighs all alike."""
     return np.ones((len(obs), p.n_agents)) if _is_arbiter(p, obs) else _tenant(p, obs, 1.0, 1.0, 0.0)
@@ -64,8 +88,7 @@ def steady(p: ClusterParams, obs: F4, generator: np.random.Generator) -> F8:
     """Tenants ask for everything and bid a twentieth of their credits while they have jobs waiting; the arbiter weighs all alike."""
     if _is_arbiter(p, obs):
         return np.ones((len(obs), p.n_agents))
-    waiting = obs[:, WIDTH : WIDTH + p.classes].sum(axis=1) > 0
-    return _tenant(p, obs, 1.0, SERIOUS * waiting, 0.0)
+    return _tenant(p, obs, 1.0, SERIOUS * _waiting(p, obs), 0.0)
 
 
 def shaded(p: ClusterParams, obs: F4, generator: np.random.Generator) -> F8:
@@ -73,9 +96,26 @@ def shaded(p: ClusterParams, obs: F4, generator: np.random.Generator) -> F8:
     if _is_arbiter(p, obs):
         return np.ones((len(obs), p.n_agents))
     money = np.maximum(obs[:, tenant_.credits].astype(np.float64) * p.purse, 1e-9)
-    waiting = obs[:, WIDTH : WIDTH + p.classes].sum(axis=1) > 0
     bid = theory.kelly_bid(max(2, p.n_agents), p.income) / money
-    return _tenant(p, obs, 1.0, np.minimum(bid, 1.0) * waiting, 0.0)
+    return _tenant(p, obs, 1.0, bid * _waiting(p, obs), 0.0)
+
+
+def urgent(p: ClusterParams, obs: F4, generator: np.random.Generator) -> F8:
+    """As steady, with a bid that grows with the oldest job's wait w over its work, and with how little was granted of late, g:
+
+    min(MOST, CALM e^(RISE w) / g^2) of the credits. Where capacity is to be had next to nothing is paid; where it is not, those who
+    waited longest spend what they have. No closed form is known for bids that are lost every tick until one wins: the numbers are
+    those of a search over populations that play the rule (CALM .0002 to .01, RISE 0 to 4, MOST .2 to 1, powers of g 0 to 2.5; constant
+    bids, bids for shares of the cluster and bids by utilisation beside it). They are the ones from which one tenant gains least by
+    any constant bid, or constant while it has jobs waiting, over loads of .6 to 1.05, with bursts, outages and deadlines.
+
+    The arbiter weighs so that the job that has waited longest over its work comes first: (WAITED + w) x the dominant share with it.
+    """
+    if _is_arbiter(p, obs):
+        return _weights((WAITED + _of(p, obs, "wait")) * (_of(p, obs, "share") + _of(p, obs, "need")))
+    wait, granted = (obs[:, i].astype(np.float64) for i in (tenant_.wait, tenant_.granted))
+    bid = CALM * np.exp(np.minimum(RISE * wait, 20.0)) / np.maximum(granted, 0.01) ** 2
+    return _tenant(p, obs, 1.0, np.minimum(bid, MOST) * _waiting(p, obs), 0.0)
 
 
 def equal_split(p: ClusterParams, obs: F4, generator: np.random.Generator) -> F8:
@@ -97,12 +137,12 @@ def green(p: ClusterParams, obs: F4, generator: np.random.Generator) -> F8:
 
 
 def action_grid(p: ClusterParams) -> Mapping[str, npt.NDArray[Any]]:
-    """11 actions of a tenant: hold everything back, or ask for .1, .25, .5, .75 or all of each resource with a low or a high bid.
+    """11 actions of a tenant: hold everything back, or ask for .05, .1, .2, .4 or all of each resource with a low or a high bid.
 
     The arbiter: all alike, or one tenant above the others.
     """
-    rows = [[0.0] * p.resources + [0.0, 1.0]]
-    rows += [[share] * p.resources + [bid, 0.0] for share in (0.1, 0.25, 0.5, 0.75, 1.0) for bid in (SERIOUS, 0.5)]
+    rows = [[NARROW] * p.resources + [NOTHING, 1.0]]
+    rows += [[share] * p.resources + [bid, 0.0] for share in (0.05, 0.1, 0.2, 0.4, 1.0) for bid in (0.005, SERIOUS)]
     grids = {"tenant": np.array(rows)}
     if p.agents > p.n_agents:
         favours = np.full((p.n_agents + 1, p.n_agents), 1.0)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from envs.resource_allocation import accounts, baselines, rules
+from envs.resource_allocation.layout import MOST_RESOURCES
 from envs.resource_allocation.params import ARRIVALS, ClusterParams
 from envs.resource_allocation.state import ClusterState
 from marl.errors import UserError
@@ -52,14 +53,12 @@ def roles(p: ClusterParams) -> tuple[Role, ...]:
     return (tenants, Role("arbiter", 1, accounts.arbiter_columns(p), baselines.arbiter_action(p)))
 
 
-def reference(p: ClusterParams) -> str:
-    """The best shipped baseline: bids as Kelly's where they are paid, else the plain request."""
-    return "shaded" if p.mechanism == "proportional_share" else "steady"
-
+HELD = "a cap binds below what a tenant's jobs hold together: from there on, half of the range, asking for more changes nothing, as is best"
+"""Why half of a request's range is flat."""
 
 CLUSTER = Game(
     "cluster",
-    version=0,
+    version=1,
     params=ClusterParams,
     state=ClusterState,
     roles=roles,
@@ -73,13 +72,16 @@ CLUSTER = Game(
     balance=accounts.balance,
     audit=accounts.AUDIT,
     baselines={
+        "idle": baselines.idle,
         "ask_for_all": baselines.ask_for_all,
         "steady": baselines.steady,
         "shaded": baselines.shaded,
+        "urgent": baselines.urgent,
         "equal_split": baselines.equal_split,
         "green": baselines.green,
     },
-    reference=reference,
+    reference=lambda p: "urgent",
+    unscaled={f"tenant.request_{r}": HELD for r in range(MOST_RESOURCES)},
     known=baselines.known,
     action_grid=baselines.action_grid,
     picture=Picture("envs.resource_allocation.page:cluster"),

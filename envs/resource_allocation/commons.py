@@ -244,6 +244,7 @@ COMMONS = Game(
     balance=balance,
     audit=AUDIT,
     baselines={
+        "idle": constant(lambda p: 0.0),
         "open_access": constant(lambda p: 1.0),
         "nash": constant(lambda p: p.n_agents / (p.n_agents + 1)),
         "optimal": constant(lambda p: 0.5),

@@ -121,7 +121,8 @@ def price_of(p, s, b, a, action):
         after = s.used[b, a, r] + p.demand[k, r]
         cap = action[b, a, r] * p.total[r] if action[b, a, r] < 1.0 else NEVER  # who asks for everything is never too greedy to queue
         if p.mechanism == EQUAL_SPLIT:
-            cap = min(cap, max(p.total[r] / p.n_agents, float(p.demand[k, r])))
+            cap = min(cap, p.total[r] / p.n_agents)
+        cap = max(cap, float(p.demand[k, r]))  # a job alone is never too much, or one that is would shut its tenant's queue for good
         if p.demand[k, r] > 0 and after > cap + 1e-9:
             return
         now = max(now, s.used[b, a, r] / p.total[r])
@@ -193,7 +194,9 @@ def allocate(p, s, b, action):
     for a in range(p.n_agents):
         queued = s.own[b, a, own_.queued]
         s.own[b, a, own_.wanted] = queued
-        s.own[b, a, own_.quota] = queued - int(action[b, a, p.resources + 1] * queued + 1e-9)
+        released = (1.0 - action[b, a, p.resources + 1]) * queued + s.mean[b, a, mean_.released]
+        s.own[b, a, own_.quota] = int(released + 1e-9)
+        s.mean[b, a, mean_.released] = max(0.0, released - s.own[b, a, own_.quota])  # parts of a job add up to one
         s.mean[b, a, mean_.rank] = STALE
     turn = s.t[b] % p.n_agents
     while True:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from envs.resource_allocation import theory
+from envs.resource_allocation.layout import MOST_RESOURCES
 from envs.resource_allocation.mechanisms import dominant_resource_fairness, equal_split, max_min, proportional, shares_of_bids
 from marl.compiled import rule
 from marl.errors import UserError
@@ -61,13 +62,15 @@ class SharingState(NamedTuple):
     paid: F8 = array("agents")  # [B, A] sum over ticks
     acted: F8 = array("agents")  # [B, A] sum over ticks of the mean action
     held: F8 = array("agents")  # [B, A] sum over ticks of the largest share of a resource
+    short: F8 = array("agents")  # [B, A] sum over ticks of the largest share by which a report falls short of the demand
+    uneven: F8 = array("agents")  # [B, A] sum over ticks of 1 less the smallest over the largest ratio of report to demand
 
 
 @rule
 def begin(p, s, b):
     for a in range(p.n_agents):
         s.ones[b, a] = 1.0
-        s.earned[b, a] = s.paid[b, a] = s.acted[b, a] = s.held[b, a] = 0.0
+        s.earned[b, a] = s.paid[b, a] = s.acted[b, a] = s.held[b, a] = s.short[b, a] = s.uneven[b, a] = 0.0
         s.asked[b, a] = s.got[b, a] = s.moving[b, a] = 0.0
         for r in range(p.resources):
             s.report[b, a, r] = s.given[b, a, r] = 0.0
@@ -116,6 +119,8 @@ def step(p, s, b, action, components, cost):
         for r in range(p.resources):
             s.report[b, a, r] = action[b, a, r] * s.demand[b, a, r]
             s.acted[b, a] += action[b, a, r] / p.resources
+        if p.mechanism != BIDS:
+            compare(p, s, b, a, action)
     divide(p, s, b)
     for a in range(p.n_agents):
         done, held = 1.0, 0.0
@@ -131,6 +136,17 @@ def step(p, s, b, action, components, cost):
         s.held[b, a] += held
     ask(p, s, b, 1)
     return TERMINATED if s.t[b] + 1 >= p.horizon else RUNNING
+
+
+@rule
+def compare(p, s, b, a, action):
+    """Count how far a tenant's report is from the truth, or from a multiple of it."""
+    least, most = action[b, a, 0], action[b, a, 0]
+    for r in range(p.resources):
+        least = min(least, action[b, a, r])
+        most = max(most, action[b, a, r])
+    s.short[b, a] += max(0.0, 1.0 - least)
+    s.uneven[b, a] += 1.0 - least / most
 
 
 @rule
@@ -153,6 +169,8 @@ METRICS = {
     "action": Column(0, LIE, "mean report over the true demand, or bid over the value"),
     "dominant_share": Column(0, 1 + 1e-9, "mean largest share of a resource"),
     "jain": Column(0, 1, "Jain's index of what tenants have before they pay"),
+    "understated": Column(0, 1, "mean largest share by which a report falls short of the demand; 0 with bids"),
+    "uneven": Column(0, 1, "mean of 1 less the smallest over the largest ratio of report to demand; 0 with bids"),
 }
 
 
@@ -169,6 +187,8 @@ def measure(p, s, b, metrics):
         metrics[b, a, 3] = s.acted[b, a] / ticks
         metrics[b, a, 4] = s.held[b, a] / ticks
         metrics[b, a, 5] = min(1.0, total * total / (p.n_agents * squares)) if squares > 0.0 else 1.0
+        metrics[b, a, 6] = s.short[b, a] / ticks
+        metrics[b, a, 7] = s.uneven[b, a] / ticks
 
 
 @rule
@@ -195,6 +215,11 @@ def roles(p: SharingParams) -> tuple[Role, ...]:
     return (Role("tenant", p.n_agents, seen, done),)
 
 
+def idle(p: SharingParams, obs: F4, generator: np.random.Generator) -> F8:
+    """Bids nothing; reports the least that can be reported."""
+    return np.full((len(obs), p.resources), 0.0 if p.mechanism == "bids" else 1 / LIE)
+
+
 def truthful(p: SharingParams, obs: F4, generator: np.random.Generator) -> F8:
     """Reports the demand; bids half of the value where bids are asked, as one of two would think of a rival who bids all."""
     return np.full((len(obs), 1), 0.5) if p.mechanism == "bids" else np.ones((len(obs), p.resources))
@@ -208,10 +233,18 @@ def equilibrium(p: SharingParams, obs: F4, generator: np.random.Generator) -> F8
 
 
 def known(p: SharingParams) -> dict[str, float]:
-    """With bids: the Nash bid as a share of the value, and what each tenant keeps."""
-    if p.mechanism != "bids":
-        return {}
-    return {"action": theory.kelly_bid(p.n_agents, 1.0), "payoff": theory.kelly_payoff(p.n_agents, p.value)}
+    """With bids: the Nash bid as a share of the value, and what each tenant keeps. Elsewhere what best reports have in common.
+
+    The truth is one of many: whoever asks for more than it needs goes on growing after its needs are met. Under max-min and an equal
+    split every report at or above the truth earns the same, `understated` 0; under dominant resource fairness every multiple of the
+    truth from 1 on, `uneven` 0 as well. A learned ratio of 4 is then as good as the truth. Where capacity goes by requests the most pays
+    best.
+    """
+    if p.mechanism == "bids":
+        return {"action": theory.kelly_bid(p.n_agents, 1.0), "payoff": theory.kelly_payoff(p.n_agents, p.value)}
+    if p.mechanism == "proportional":
+        return {"action": LIE, "understated": 0.0, "uneven": 0.0}
+    return {"understated": 0.0, "uneven": 0.0} if p.mechanism == "dominant" else {"understated": 0.0}
 
 
 def action_grid(p: SharingParams) -> Mapping[str, npt.NDArray[Any]]:
@@ -220,6 +253,10 @@ def action_grid(p: SharingParams) -> Mapping[str, npt.NDArray[Any]]:
     return {"tenant": np.repeat(steps[:, None], p.resources, axis=1)}
 
 
+TOGETHER = "reports of several resources count together: a multiple of the truth is as good as the truth, one report alone is a lie"
+"""Why a report that moves alone has its best at one point."""
+SMALL = "the Nash bid goes with 1/n of the value, which is the range: five and more bid in its lowest fifth"
+"""Why a bid of many has its best in a small part of its range."""
 KELLY: dict[str, Any] = {"mechanism": "bids", "resources": 1}
 
 SHARING = Game(
@@ -237,8 +274,9 @@ SHARING = Game(
     cost={"waste": Column(0, 1, "largest share of a resource held beyond what the job's progress needs")},
     balance=balance,
     audit=("capacity", "report"),
-    baselines={"truthful": truthful, "equilibrium": equilibrium},
+    baselines={"idle": idle, "truthful": truthful, "equilibrium": equilibrium},
     reference=lambda p: "equilibrium",
+    unscaled={f"tenant.report_{r}": TOGETHER for r in range(MOST_RESOURCES)} | {"tenant.bid": SMALL},
     known=known,
     action_grid=action_grid,
     presets={

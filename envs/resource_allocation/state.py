@@ -25,12 +25,13 @@ Of the tick: what is bid, jobs that may still be started, jobs that waited befor
 were dropped or late, that ended, that were dropped.
 """
 MEAN = (
-    "rank", "gained", "share", "recent", "granted", "arriving", "sum_gained", "sum_paid", "sum_ended", "sum_missed", "sum_settled",
-    "sum_started", "sum_delayed", "sum_wait", "sum_queue", "sum_share",
+    "rank", "gained", "share", "recent", "granted", "arriving", "released", "sum_gained", "sum_paid", "sum_ended", "sum_missed",
+    "sum_settled", "sum_started", "sum_delayed", "sum_wait", "sum_queue", "sum_share",
 )  # fmt: skip
 """Quantities of a tenant: key of the mechanism, utility and dominant share of the tick, averages of the dominant share, of the share of
-waiting jobs that was started and of arrivals. What starts with `sum` adds up over ticks after the warm-up: utility, credits, jobs ended,
-missed, ended or dropped, started, started after their tick of arrival, ticks waited, jobs waiting, dominant shares."""
+waiting jobs that was started and of arrivals, the part of a job that has been released of those held back. What starts with `sum` adds
+up over ticks after the warm-up: utility, credits, jobs ended, missed, ended or dropped, started, started after their tick of arrival,
+ticks waited, jobs waiting, dominant shares."""
 ALL = ("running", "offset", "collected", "work_in", "work_done", "work_gone", "work_waiting")
 """Counts of the cluster: running jobs, tick of the trace at the beginning, credits in millionths, ticks of work accepted, done, dropped,
 waiting."""
@@ -46,7 +47,7 @@ class ClusterState(NamedTuple):
     wait: I4 = array("n_agents", "queue_limit", len(WAIT))  # [B, A, Q, 4] rings, from `head` on
     run: I4 = array("slots", len(RUN))  # [B, S, 7] the first `running`
     own: I8 = array("n_agents", len(OWN))  # [B, A, 18]
-    mean: F8 = array("n_agents", len(MEAN))  # [B, A, 16]
+    mean: F8 = array("n_agents", len(MEAN))  # [B, A, 17]
     all: I8 = array(len(ALL))  # [B, 7]
     whole: F8 = array(len(WHOLE))  # [B, 8]
     queued_of: I8 = array("n_agents", "classes")  # [B, A, K] waiting jobs

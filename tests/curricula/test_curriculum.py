@@ -260,7 +260,7 @@ def test_the_clusters_stages() -> None:
     assert [s.name for s in stages] == ["basic", "multi", "bursty", "contended", "master"]
     made = [game.make_params(**s.params) for s in stages]
     assert [p.n_agents for p in made] == [4, 8, 16, 32, 64]  # type: ignore[attr-defined]
-    assert game.reference is not None and {game.reference(p) for p in made} == {"shaded"}
+    assert game.reference is not None and {game.reference(p) for p in made} == {"urgent"}
 
 
 def test_the_supply_chains_stages() -> None:

@@ -48,7 +48,9 @@ class Cluster(ParallelEnv):  # type: ignore[misc]
         self.agents: list[str] = []
         self.generator = np.random.default_rng()
         width = 14 + params.classes + 3 * self.resources
-        self.spaces = {a: (Box(-np.inf, np.inf, (width,)), Box(0, 1, (self.resources + 2,), np.float64)) for a in self.possible_agents}
+        low = np.array([0.03] * self.resources + [0.001, 0.0])
+        acts = Box(low, np.ones_like(low), dtype=np.float64)
+        self.spaces = {a: (Box(-np.inf, np.inf, (width,)), acts) for a in self.possible_agents}
         if params.mechanism == "arbiter":
             wide = 6 + self.resources + 5 * self.n
             wide += wide == width
@@ -75,7 +77,7 @@ class Cluster(ParallelEnv):  # type: ignore[misc]
         self.free, self.down = self.shape.capacity.tolist(), [0] * len(self.shape.capacity)
         self.credit = [p.purse_money] * n
         self.recent, self.granted, self.arriving, self.fair = [0.0] * n, [1.0] * n, [0.0] * n, 1.0
-        self.share, self.price = [0.0] * n, 0.0
+        self.share, self.price, self.released = [0.0] * n, 0.0, [0.0] * n
         often = p.enters_burst / (p.enters_burst + p.leaves_burst)
         phases = self.uniforms(PHASES, n)
         self.phase = [int(phases[0 if p.common else a] < often) for a in range(n)]
@@ -176,8 +178,8 @@ class Cluster(ParallelEnv):  # type: ignore[misc]
         for r in range(self.resources):
             cap = actions[a][r] * self.total[r] if actions[a][r] < 1 else math.inf
             if p.mechanism == "equal_split":
-                cap = min(cap, max(self.total[r] / self.n, need[r]))
-            if need[r] and now[r] + need[r] > cap + 1e-9:
+                cap = min(cap, self.total[r] / self.n)
+            if need[r] and now[r] and now[r] + need[r] > cap + 1e-9:
                 return None
         before = max(u / c for u, c in zip(now, self.total))
         after = max((u + d) / c for u, d, c in zip(now, need, self.total))
@@ -206,7 +208,9 @@ class Cluster(ParallelEnv):  # type: ignore[misc]
 
     def allocate(self, actions: Any) -> None:
         self.wanted = [len(q) for q in self.waiting]
-        self.quota = [w - int(actions[a][self.resources + 1] * w + 1e-9) for a, w in enumerate(self.wanted)]
+        self.released = [x + (1 - actions[a][self.resources + 1]) * w for a, (x, w) in enumerate(zip(self.released, self.wanted))]
+        self.quota = [int(x + 1e-9) for x in self.released]
+        self.released = [max(0.0, x - q) for x, q in zip(self.released, self.quota)]
         keys = {a: self.key(a, actions) for a in range(self.n)}
         while True:
             open_to = [(k, (a - self.t) % self.n, a) for a, k in keys.items() if k is not None]

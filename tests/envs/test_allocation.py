@@ -28,7 +28,7 @@ def own(game: VectorGame, name: str) -> Any:
 
 
 def action(game: VectorGame, request: Any = 1.0, bid: Any = 0.05, defer: Any = 0.0) -> Any:
-    """The same request of every resource for all copies; each argument is a number or one a tenant [A]."""
+    """The same request of every resource for all copies; each argument is a number or one a tenant [A]. With defer 1 nothing starts."""
     wanted = np.zeros(game.action.shape)
     r, n = game.params.resources, game.params.n_agents  # type: ignore[attr-defined]
     wanted[:, :n, :r] = np.reshape(request, (-1, 1))
@@ -52,7 +52,7 @@ def test_dominant_resource_fairness_of_the_paper_job_by_job() -> None:
         "cluster", 4, n_agents=2, mechanism="drf", nodes="1 9 18", demand="1 4 / 3 1", work="100 100", value="1 1", affinity=1.0,
         service="fixed", load=20.0, horizon=60,
     )  # fmt: skip
-    run(game, action(game, request=0.0), 40)
+    run(game, action(game, defer=1.0), 40)
     assert (own(game, "queued") > 3).all()
     game.step(action(game))
     assert (own(game, "running") == [3, 2]).all()
@@ -94,7 +94,7 @@ def first_started(mechanism: str) -> Any:
         "cluster", 64, n_agents=3, mechanism=mechanism, nodes="1 1", demand="1 / 1 / 1", work="7 2 5", value="2 1 3", affinity=1.0,
         service="fixed", load=3.0, horizon=40, queue_limit=30,
     )  # fmt: skip
-    run(game, action(game, request=0.0), 20)
+    run(game, action(game, defer=1.0), 20)
     waiting, heads = own(game, "queued").copy(), own(game, "head")[:, :, None]
     since = np.take_along_axis(game.world.wait[..., 2], heads, axis=2)[:, :, 0]
     game.step(action(game))
@@ -117,7 +117,7 @@ def test_first_come_is_not_overtaken_where_it_does_not_fit() -> None:
             "cluster", 512, n_agents=2, mechanism=mechanism, nodes="1 4", demand="3 / 1", work="50 50", value="1 1", affinity=1.0,
             service="fixed", load=2.0, horizon=60,
         )  # fmt: skip
-        run(game, action(game, request=[1.0, 0.0]), 30)  # tenant 0's jobs alone: one runs, more wait
+        run(game, action(game, defer=[0.0, 1.0]), 30)  # tenant 0's jobs alone: one runs, more wait
         crowd = (own(game, "running")[:, 0] == 1) & (own(game, "queued")[:, 0] > 0) & (own(game, "queued")[:, 1] > 0)
         heads = np.take_along_axis(game.world.wait[..., 2], own(game, "head")[:, :, None], axis=2)[:, :, 0]
         older = crowd & (heads[:, 0] < heads[:, 1])
@@ -139,26 +139,55 @@ def test_placement(placement: str, node: int) -> None:
     assert (found == node).all()
 
 
-def test_requests_bound_what_is_held_and_holding_back_starts_fewer() -> None:
+def test_requests_bound_what_is_held_and_a_job_may_always_run_alone() -> None:
     game = envs.make("cluster", 8, n_agents=2, mechanism="drf", **{**ONE, "nodes": "1 40"}, load=5.0, horizon=80)
     run(game, action(game, request=[0.1, 1.0]), 60)
     assert game.obs[:, :, 4] == pytest.approx(np.array([[0.1, 0.9]] * 8))
-    half = envs.make("cluster", 8, n_agents=1, mechanism="drf", **{**ONE, "nodes": "1 400"}, load=0.2, horizon=80)
-    half.reset(0)
-    for _ in range(20):
-        before = own(half, "queued")[:, 0].copy()
-        half.step(action(half, defer=0.5))
-        waited = before + own(half, "came")[:, 0]
-        assert (own(half, "started")[:, 0] == waited - waited // 2).all()
+    alone = envs.make("cluster", 8, n_agents=2, mechanism="drf", **{**ONE, "nodes": "1 40", "demand": "8"}, load=5.0, horizon=80)
+    run(alone, action(alone, request=[0.03, 1.0]), 60)
+    assert alone.obs[:, :, 4] == pytest.approx(np.array([[0.2, 0.8]] * 8))  # one job, of a fifth of the cluster
+
+
+def test_what_is_held_back_adds_up_over_ticks() -> None:
+    """A tick releases the share 1 - defer of waiting jobs; parts of a job add up, so that one held back by .9 starts in its tenth tick."""
+    game = envs.make("cluster", 64, n_agents=1, mechanism="drf", **{**ONE, "nodes": "1 4000"}, load=0.002, horizon=80, queue_limit=400)
+    for defer in (0.0, 0.25, 0.5, 0.9, 1.0):
+        game.reset(0)
+        released = np.zeros(64)
+        for _ in range(40):
+            before = own(game, "queued")[:, 0].copy()
+            game.step(action(game, defer=defer))
+            released += (1 - defer) * (before + own(game, "came")[:, 0])
+            started = np.floor(released + 1e-6)
+            assert (own(game, "started")[:, 0] == started).all()
+            released = np.maximum(released - started, 0.0)
+    lone = envs.make("cluster", 256, n_agents=1, mechanism="drf", **{**ONE, "nodes": "1 400"}, load=0.0002, horizon=80)
+    lone.reset(0)
+    waited = np.zeros((256, 80))
+    for t in range(79):
+        lone.step(action(lone, defer=0.9))
+        waited[:, t] = own(lone, "queued")[:, 0]
+    single = (own(lone, "arrived")[:, 0] == 1) & (own(lone, "done")[:, 0] == 1)
+    assert single.sum() > 50 and (waited[single].sum(1) == 9).all()  # nine ticks end with it waiting, the tenth starts it
+
+
+def test_the_least_bid_is_as_good_as_nothing_and_is_served_last() -> None:
+    """It costs a fiftieth of the income, and gets what nobody else wants; who bids it alone gets everything."""
+    shares = shares_of("proportional_share", bid=[0.0, 0.05], income=0.1, purse=2.0)
+    assert shares[0] < 0.1 and shares[1] > 0.9
+    game = envs.make("cluster", 4, n_agents=3, horizon=100)
+    run(game, action(game, bid=[0.0, 0.0, 0.0]), 100)
+    assert (at(game, "payment") <= 0.02 * game.params.income + 1e-9).all()  # type: ignore[attr-defined]
+    assert (at(game, "throughput") > 0.1).all()
 
 
 def test_credits_are_paid_regenerate_and_stop_at_the_purse() -> None:
     game = envs.make("cluster", 2, n_agents=3, purse=1.0, income=0.1, horizon=40)
     game.reset(0)
     for _ in range(10):
-        game.step(action(game, bid=[1.0, 0.2, 0.0]))
+        game.step(action(game, bid=[1.0, 0.2, 0.001]))
     assert own(game, "credit")[0].tolist() == pytest.approx([1e5, 5e5 + 5e5 * 0.8**10, 1e6], rel=1e-4)
-    assert game.components[0, :, 1] == pytest.approx([-0.1, -own(game, "bid")[0, 1] / 1e6, 0.0])
+    assert game.components[0, :, 1] == pytest.approx([-0.1, -own(game, "bid")[0, 1] / 1e6, -0.001])
     assert game.obs[0, 0, 6] == pytest.approx(own(game, "bid")[0].sum() / 1e6)
     free = envs.make("cluster", 2, n_agents=3, mechanism="drf", horizon=40)
     assert (run(free, action(free, bid=1.0), 9).components[..., 1] == 0).all()
@@ -207,7 +236,7 @@ def test_load_is_what_is_asked_for(settings: dict[str, Any]) -> None:
     """Demand of work that arrives, over capacity, on the scarcest resource."""
     game = envs.make("cluster", 200, **{"horizon": 241, "mechanism": "drf", "queue_limit": 2_000, **settings})
     game.reset(0)
-    closed = action(game, request=0.0)
+    closed = action(game, defer=1.0)
     for _ in range(240):
         game.step(closed)
     p: Any = game.params

@@ -82,7 +82,7 @@ def replayed(path: str, **settings: Any) -> Any:
     game = envs.make("allocation_log", 1, trace=path, horizon=100_000, mechanism="drf", queue_limit=4_096, **settings)
     game.reset(0)
     ticks, offset = game.params.replay_ticks, int(game.world.all[0, 1])  # type: ignore[attr-defined]
-    came, act = np.zeros(ticks, np.int64), action(game, request=0.0)
+    came, act = np.zeros(ticks, np.int64), action(game, defer=1.0)
     for t in range(ticks):
         game.step(act)
         came[(offset + t) % ticks] = own(game, "came").sum()
@@ -151,7 +151,7 @@ def test_skew_deals_requests_out_unequally(tmp_path: Path) -> None:
     path = small(tmp_path)
     for skew in (0.0, 1.0):
         game = envs.make("allocation_log", 60, trace=path, n_agents=4, skew=skew, mechanism="drf", horizon=150, queue_limit=400)
-        run(game, action(game, request=0.0), 149)
+        run(game, action(game, defer=1.0), 149)
         came = own(game, "arrived").sum(0)
         shares = np.arange(1, 5) ** -skew / (np.arange(1, 5) ** -skew).sum()
         assert came / came.sum() == pytest.approx(shares, abs=4.5 * np.sqrt(0.25 / came.sum()))

@@ -57,11 +57,11 @@ def configuration(number: int) -> dict[str, Any]:
 
 
 def actions_for(g: np.random.Generator, game: Any) -> Any:
-    """Requests, bids and holds, often at their ends; weights of the arbiter."""
+    """Requests, bids and holds, often at their ends; weights of the arbiter. What is below a range is raised into it."""
     action = np.where(g.random(game.action.shape) < 0.4, g.choice([0.0, 0.5, 1.0], game.action.shape), g.random(game.action.shape))
-    if "arbiter" in game.groups:
-        low = game.groups["arbiter"].group.action["weight_0"].low
-        action[:, -1] = np.maximum(action[:, -1], low)
+    for view in game.groups.values():
+        low = [column.low for column in view.group.action.values()]
+        view.group.cut_action(action)[:] = np.maximum(view.group.cut_action(action), low)
     for view in game.groups.values():
         action[:, view.group.lo : view.group.hi, view.group.action_width :] = 0.0
     if g.random() < 0.5:

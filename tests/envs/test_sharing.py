@@ -62,6 +62,25 @@ def test_nobody_gains_by_a_lie(mechanism: str, resources: int) -> None:
     assert gains(mechanism, resources).max() <= 1e-9
 
 
+@pytest.mark.parametrize("mechanism", ["dominant", "max_min", "equal_split"])
+def test_what_best_reports_have_in_common(mechanism: str) -> None:
+    """Reports at or above the truth earn what it earns, with several resources under DRF its multiples from 1 on; known values say so."""
+    game = envs.make("sharing", COPIES, mechanism=mechanism, resources=3)
+    at = {name: i for i, name in enumerate(game.metric_names)}
+    honest = payoffs(game, 1.0)[:, 0]
+    known = game.game.known(game.params)  # type: ignore[misc]
+    generator = np.random.default_rng(1)
+    lies = np.ones(game.action.shape)
+    lies[:, 0] = generator.uniform(1, 4, (COPIES, 1 if mechanism == "dominant" else 3))
+    assert payoffs(game, lies)[:, 0] == pytest.approx(honest, abs=1e-9)
+    assert all(game.metrics[:, 0, at[name]] == pytest.approx(value, abs=1e-9) for name, value in known.items())
+    for name in known:  # and what they leave out loses
+        lies[:, 0] = [0.25, 0.25, 0.25] if name == "understated" else [1.0, 2.0, 4.0]
+        lost = honest - payoffs(game, lies)[:, 0]
+        assert lost.min() > -1e-9 and lost.mean() > 0.05, name
+        assert game.metrics[:, 0, at[name]] == pytest.approx(0.75), name
+
+
 def test_a_lie_pays_under_proportional_sharing() -> None:
     found = gains("proportional", 2)
     assert (found > 0.05).mean() > 0.9
