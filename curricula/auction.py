@@ -28,30 +28,33 @@ def formats() -> tuple[Stage, ...]:
     Two bidders with the same observations in both. Focal scores: a policy that still bids its value earns nothing in the
     second stage and scores about -.2 there, which it may; one that loses money (below -.5) goes back.
     """
-    game = {"mode": "uniform_ipv", "n_agents": 2}
+    game, ends = {"mode": "uniform_ipv", "n_agents": 2}, {"reference": "equilibrium", "episodes": 32}
     return (
-        Stage("second_price", {**game, "format": "second"}, promote=0.9, window=3, minimum_steps=10_000),
-        Stage("first_price", {**game, "format": "first"}, demote=-0.5, window=5, minimum_steps=10_000),
+        Stage("second_price", {**game, "format": "second"}, promote=0.9, window=3, minimum_steps=10_000, naive="random", **ends),
+        Stage("first_price", {**game, "format": "first"}, demote=-0.5, window=5, minimum_steps=10_000, naive="idle", **ends),
     )
 
 
 def stages() -> tuple[Stage, ...]:
     """Six: second price, first price, budgets, positions, a crowd, journeys. Columns are the same in all, 0 where a stage hides them.
 
-    The score is that of the balanced multiplier against drawn actions, with truthful bids for a reference where no budget binds. A stage
-    with a range in the reference (2-4 bidders, tightness 2 to .5, 16-48 bidders, delays of 3-7 days) is several.
+    Drawn actions score 0. What scores 1 is the best shipped bidder of the stage: truth in second price, (n-1)/n of it in first price, the
+    best constant where budgets are loose, pacing where they bind. Budgets of the first three are twice what truth costs: they bind
+    nobody, and money has the scale of the later stages. A range (2-4 bidders, tightness 2 to .5, 16-48 bidders, delays of 3-7 days) is
+    several stages.
     """
-    up: dict[str, Any] = {"promote": 0.5, "minimum_steps": 10_000}
-    free: dict[str, Any] = {**MARKET, "feedback": "full", "budget": 1e9}
+    up: dict[str, Any] = {"promote": 0.5, "minimum_steps": 10_000, "naive": "random"}
+    down: dict[str, Any] = {**up, "demote": -1.0}
+    ample: dict[str, Any] = {**MARKET, "feedback": "full", "budget_tightness": 2.0}
     return (
-        Stage("second_price", {**free, "n_agents": 2, "format": "second"}, **up),
-        Stage("first_price_2", {**free, "n_agents": 2, "format": "first"}, demote=-1.0, **up),
-        Stage("first_price_4", {**free, "n_agents": 4, "format": "first"}, demote=-1.0, **up),
-        Stage("budgets_loose", {**BUDGETS, "budget_tightness": 2.0}, demote=-1.0, **up),
-        Stage("budgets_tight", {**BUDGETS, "budget_tightness": 0.5}, demote=-1.0, **up),
-        Stage("positions", POSITIONS, demote=-1.0, **up),
-        Stage("crowd_16", {**CROWD, "n_agents": 16}, demote=-1.0, **up),
-        Stage("crowd_48", {**CROWD, "n_agents": 48, "slots": 10}, demote=-1.0, **up),
-        Stage("journeys_3_days", JOURNEYS, demote=-1.0, **up),
-        Stage("journeys_7_days", {**JOURNEYS, "delay": 7.0}, demote=-1.0, minimum_steps=10_000),
+        Stage("second_price", {**ample, "n_agents": 2, "format": "second"}, reference="truthful", episodes=512, **up),
+        Stage("first_price_2", {**ample, "n_agents": 2, "format": "first"}, reference="shaded", episodes=64, **down),
+        Stage("first_price_4", {**ample, "n_agents": 4, "format": "first"}, reference="shaded", episodes=64, **down),
+        Stage("budgets_loose", {**BUDGETS, "budget_tightness": 2.0}, reference="best_fixed", episodes=128, **down),
+        Stage("budgets_tight", {**BUDGETS, "budget_tightness": 0.5}, reference="pid", episodes=128, **down),
+        Stage("positions", POSITIONS, reference="pid", episodes=192, **down),
+        Stage("crowd_16", {**CROWD, "n_agents": 16}, reference="pid", episodes=128, **down),
+        Stage("crowd_48", {**CROWD, "n_agents": 48, "slots": 10}, reference="fixed", episodes=192, **down),
+        Stage("journeys_3_days", JOURNEYS, reference="fixed", episodes=160, **down),
+        Stage("journeys_7_days", {**JOURNEYS, "delay": 7.0}, reference="fixed", episodes=160, **{**down, "promote": None}),
     )

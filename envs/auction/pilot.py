@@ -59,7 +59,7 @@ def returns_of(p: AuctionParams, multipliers: tuple[float, ...], rivals: float, 
 
 @lru_cache(maxsize=64)
 def balanced(p: AuctionParams, episodes: int = 4) -> float:
-    """The multiplier up to 4 at which all who share it just spend their budgets, by bisection on whole episodes; 1 without budgets."""
+    """The multiplier at which all who share it just spend their budgets, by bisection on whole episodes; 1 where truth does not."""
     from envs.auction import MARKET
     from marl.vector import VectorGame
 
@@ -75,7 +75,7 @@ def balanced(p: AuctionParams, episodes: int = 4) -> float:
             copies.tick()
         spend = copies.metrics[:, :, copies.metric_names.index("spend")].mean() * MICRO
         low, high = (middle, high) if spend <= p.purses().mean() else (low, middle)
-    return low
+    return min(low, 1.0)
 
 
 def best_fixed_regret(p: AuctionParams, played: F8, agent: int, multipliers: F8, seed: int) -> tuple[float, float]:

@@ -1,0 +1,69 @@
+"""Every shipped ladder: its stages say what scores 1 and 0 there, and played, the one is above the other."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+import curricula
+import envs
+from curricula import CURRICULA, Stage
+from marl.evaluate import evaluate, seed_of
+from marl.judge import naive_policies
+from marl.score import RESOLVED
+from marl.team import parts, scripted
+from marl.vector import VectorGame
+
+GAME = {
+    "auction_formats": ("auction", {}),
+    "auction": ("auction", {}),
+    "resource_allocation": ("cluster", {}),
+    "supply_chain": ("supply_chain", {}),
+    "trading": ("trading", {}),
+    "trading_demo": ("trading", {"preset": "demo"}),
+}
+STAGES = [pytest.param(name, stage, id=f"{name}-{stage.name}") for name in CURRICULA for stage in curricula.load(name).stages]
+SEEDS = (0, 1)
+
+
+def test_every_ladder_has_its_game() -> None:
+    assert set(GAME) == set(CURRICULA)
+
+
+@pytest.mark.parametrize(("name", "stage"), STAGES)
+def test_a_stage_says_what_scores_1_and_0(name: str, stage: Stage) -> None:
+    game, given = GAME[name]
+    params = envs.GAMES[game].make_params(**{**given, **stage.params})
+    known = [*envs.GAMES[game].at(params).baselines, "random"]
+    assert stage.reference in known and stage.naive in known and stage.episodes is not None
+    assert stage.promote is None or 0.0 < stage.promote <= 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("name", "stage"), STAGES)
+def test_the_reference_is_above_the_naive_policy(name: str, stage: Stage, seed: int) -> None:
+    """By five standard errors on the stage's own number of episodes, for every role, and no other naive policy is above the one it names."""
+    game, given = GAME[name]
+    params = envs.GAMES[game].make_params(**{**given, **stage.params})
+    make = partial(VectorGame, envs.GAMES[game], params=params)
+    sample = make(1)
+    assert stage.reference is not None and stage.naive is not None and stage.episodes is not None
+    plan, drawn = parts(sample, "group", learners=1), seed_of(seed)
+    seats = {part: scripted(sample, own, stage.reference, drawn) for part, own in plan.items()}
+    for role, view in sample.groups.items():
+        returns = {}
+        for who in {stage.reference, stage.naive, *naive_policies(sample.game)}:
+            played = evaluate(make, plan, {**seats, role: scripted(sample, plan[role], who, drawn)}, stage.episodes, drawn)
+            returns[who] = played.returns[:, view.group.lo]
+        gap = returns[stage.reference] - returns[stage.naive]
+        errors = gap.mean() / (gap.std(ddof=1) / len(gap) ** 0.5)
+        print(f"{name}/{stage.name} {role}: " + ", ".join(f"{who} {x.mean():.4g}" for who, x in returns.items()) + f"; {errors:.1f} s.e.")
+        assert errors >= RESOLVED, f"{role}: {stage.reference} is {errors:.1f} standard errors above {stage.naive}"
+        for other in naive_policies(sample.game):
+            ahead = returns[other] - returns[stage.naive]
+            assert ahead.mean() <= RESOLVED * ahead.std(ddof=1) / len(ahead) ** 0.5, f"{role}: {other} earns more than {stage.naive}"
+        paid = np.mean(np.abs(returns[stage.reference])) / played.lengths.mean()
+        assert 1e-2 <= paid <= 1e2, f"{role}: {paid:g} a tick"
