@@ -6,7 +6,10 @@ or off-policy, with
 - `record(rows, out)`: further numbers a row that its updates read, as named in `FIELDS`;
 - `policy`: a `marl.team.LightPolicy` that draws within a training step and takes its mode outside, with `row_width`, the columns of
   an action row as it is stored, and `map_action`, from such rows into the units of the action table; `random_action(rows)` where
-  the settings have a `warm_up`; `opinion` (`marl.opinion`) where it knows how sure it is;
+   the settings have a `warm_up`; `drawn` where it has a distribution, else `certain`, why not (`marl.sample`); `opinion`
+   (`marl.opinion`) where it knows how sure it is;
+ - `expects(buffer, index)`, what it values that which follows rows with, where it bootstraps under a team's reward from who is
+   still there when an agent has left (`algorithms.death`);
 - `minibatches` where it is on-policy, `CENTRAL = True` where it learns from team rows and the global state (`marl.joint`), and in
   `COUNTERS` the attributes that a resumed run must have and a `state_dict` does not hold.
 
@@ -15,13 +18,13 @@ tests/toy_algorithm.py is a whole one, registered from outside.
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 from algorithms import settings
 from marl.convention import INDIVIDUAL, REWARDS
 from marl.errors import UserError
 from marl.game import ActionTable, Column, Discrete
+from marl.plugins import load_attribute
 
 ALGORITHMS: dict[str, str] = {
     "ippo": "algorithms.ippo:IPPO",
@@ -63,8 +66,7 @@ def load(name: str) -> Any:
     """The algorithm's class."""
     if name not in ALGORITHMS:
         raise UserError(f"algorithm = {name!r}: no such algorithm, legal are {', '.join(ALGORITHMS)}")
-    module, _, cls = ALGORITHMS[name].partition(":")
-    return getattr(importlib.import_module(module), cls)
+    return load_attribute(ALGORITHMS[name], f"algorithms.ALGORITHMS[{name!r}]")
 
 
 def settings_of(name: str) -> type:

@@ -78,6 +78,7 @@ class ChoosingPolicy(LightPolicy):
     """What policies share that choose from the set: a raw row of one column, and the way into the action table's units."""
 
     row_width = 1
+    certain = "it takes the choice of the highest value, others only to explore"
     choices: Choices
     model: Any
 

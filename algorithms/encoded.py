@@ -234,6 +234,14 @@ class HybridPolicy(ActorPolicy):
         found: npt.NDArray[np.float64] = np.insert(units, self.bid.place, self.bid.levels[raw[:, -1].astype(np.int64)], axis=1)
         return found
 
+    def drawn(self, rows: Tensor, out: Any, u: Tensor) -> Tensor:
+        """The policy's columns drawn by u [N, U]; the level is that of the highest value beside them, or drawn where the policy bids."""
+        place = self.bid.place
+        act: Tensor = out.dist.quantile(torch.cat([u[:, :place], u[:, place + 1 :], u[:, place : place + 1]], 1))
+        if self.values is None:
+            return act
+        return torch.cat([act, self.values.of(out.features, act).argmax(1, keepdim=True).to(act)], 1)
+
     def opinion(self, rows: Tensor, out: Any, temperature: float) -> Opinion:
         """Its mode alone."""
         return Opinion(self.map_action(out.act))

@@ -20,16 +20,25 @@ from algorithms import settings
 from algorithms.hyperparameters import Settings
 from algorithms.networks import ILLEGAL, Columns, mlp
 from algorithms.opinions import probabilities
+from algorithms.quantiles import choice
 from marl.opinion import Opinion
 from marl.team import LightPolicy, Part, seen
 
 
+def noisy(logits: Tensor, draws: bool) -> Tensor:
+    """l + g [N, k], l alone without `draws`."""
+    return logits - torch.log(-torch.log(torch.rand_like(logits).clamp(1e-20, 1.0 - 1e-7))) if draws else logits
+
+
+def one_hot(scores: Tensor) -> Tensor:
+    """[N, k] of the highest score, NaN where a score is: a network that diverged has no choice. No gradient passes."""
+    return functional.one_hot(scores.argmax(-1), scores.shape[1]).to(scores.dtype) + 0.0 * scores.detach()
+
+
 def straight_through(logits: Tensor, temperature: float, draws: bool) -> Tensor:
     """One-hot [N, k] of a drawn choice, of the likeliest one without `draws`, with the softmax's gradient."""
-    noise = -torch.log(-torch.log(torch.rand_like(logits).clamp(1e-20, 1.0 - 1e-7))) if draws else 0.0
-    soft = torch.softmax((logits + noise) / temperature, -1)
-    hard = functional.one_hot(soft.argmax(-1), soft.shape[1]).to(soft.dtype)
-    return hard + soft - soft.detach()
+    soft = torch.softmax(noisy(logits, draws) / temperature, -1)
+    return one_hot(soft) + soft - soft.detach()
 
 
 def any_of(legal: Tensor) -> Tensor:
@@ -75,6 +84,18 @@ class SegmentPolicy(LightPolicy):
             raw[:, u] = row[:, begin : begin + k].argmax(-1)
             begin += k
         return columns.to_units(raw)
+
+    def numbers(self, bounded: Tensor, u: Tensor) -> Tensor:
+        """Continuous columns [N, free] in [-1, 1] of their parameters: what they are, noise is only to explore."""
+        return torch.tanh(bounded)
+
+    def drawn(self, rows: Tensor, out: Any, u: Tensor) -> Tensor:
+        """Rows drawn by uniform numbers u [N, U], one a column (`marl.sample`): choices from their logits."""
+        columns = self.actor.columns
+        bounded, *logits = self.actor(rows)[0].split([self.actor.bounded, *columns.choices], -1)
+        chosen = [choice(torch.softmax(l, -1), u[:, c]) for c, l in zip(columns.discrete, logits)]
+        segments = [functional.one_hot(k, l.shape[1]).to(l.dtype) for k, l in zip(chosen, logits)]
+        return torch.cat([self.numbers(bounded, u[:, columns.continuous]), *segments], -1)
 
     def random_action(self, obs: Tensor) -> Tensor:
         """Uniform rows, over the legal choices: what is collected before the first update."""

@@ -6,7 +6,8 @@ the level k is valued beside the choices d, as in deep Q-learning with parameter
     J_Q = E[(y - Q(x, d, k))^2],  y = r + gamma Q'(x', d', k*),  k* = argmax_k Q(x', d', k),  d' ~ pi(. | x')
 (double Q-learning, van Hasselt, Guez and Silver 2016), over rows of a replay of the latest `replay` rows; Q' is set to Q every
 `target` of its updates. Rows [N, width], d [N, C], k, r, y [N]. A bid explores by epsilon-greedy. PPO sees the bidder as a
-part of its environment, as Q sees the policy: so d' is drawn anew from the present one.
+part of its environment, as Q sees the policy: so d' is drawn anew from the present one. Where an agent left its team y is
+r + gamma V', V' what those expected in collection who were there (`algorithms.death`).
 
 With memory e ends in it: x_t = e(o_t, h_t), one state h under all heads. The replay then holds the rollouts' slices of `sequence`
 ticks, each with the state before it as it was in collection (Kapturowski et al. 2019, without burn-in: a short replay is hardly
@@ -28,11 +29,12 @@ from tianshou.algorithm.modelfree.reinforce import SimpleLossTrainingStats
 from torch import Tensor, nn
 
 from algorithms import check_serves, settings
+from algorithms.death import left_behind
 from algorithms.encoded import POLICY, VALUES, Bid, EncodedActor, EncodedCritic, HybridPolicy, encoder_of
 from algorithms.ippo import IPPO
 from algorithms.onpolicy import adam
 from marl.replay import LaneBuffer
-from marl.sequences import Slices
+from marl.sequences import SequenceBuffer, Slices
 from marl.team import Part
 
 
@@ -113,6 +115,10 @@ class Hybrid(IPPO, LaggedNetworkFullUpdateAlgorithmMixin):
         if self.policy.values is not None:
             fields = {"obs": batch.obs, "act": batch.act, "reward": batch.rew, "after": following(buffer), "follows": ~batch.terminated}
             living = buffer.alive
+            behind = left_behind(buffer)
+            if behind is not None:  # what the team is expected to earn now: a short replay is hardly stale
+                fields["reward"] = np.where(buffer.left, batch.rew + np.float32(self.s.gamma) * behind[0], batch.rew)
+                fields["follows"] &= ~buffer.left
             if self._along:
                 slices = buffer.rollout()
                 fields = {name: rows.reshape(-1, *self._along, *rows.shape[1:]) for name, rows in fields.items()}
@@ -156,15 +162,28 @@ class Hybrid(IPPO, LaggedNetworkFullUpdateAlgorithmMixin):
 
     def _targets(self, obs: Any, rows: dict[str, Tensor]) -> Tensor:
         """y [K]."""
+        y: Tensor = rows["reward"] + self.s.gamma * rows["follows"] * self._bid_value(obs, rows["after"])
+        return y
+
+    def _bid_value(self, obs: Any, after: Tensor) -> Tensor:
+        """Q'(x', d', k*) [K] of the rows [K, width] that followed those of obs."""
         with torch.no_grad():
-            after = rows["after"]
             x, dist = self.policy.ahead(obs, after)
             chosen = dist.sample()
             target = self.values_old.module
-            old = target.of(target.encoder.ahead(obs, after), chosen)
+            old: Tensor = target.of(target.encoder.ahead(obs, after), chosen)
             best = (self.policy.values.of(x, chosen) if self.s.double else old).argmax(1, keepdim=True)
-            y: Tensor = rows["reward"] + self.s.gamma * rows["follows"] * old.gather(1, best).squeeze(1)
-            return y
+            return old.gather(1, best).squeeze(1)
+
+    def expects(self, buffer: LaneBuffer, index: Any) -> Any:
+        """As IPPO's, by V; by the values where V does not learn."""
+        if self.s.learner != VALUES:
+            return super().expects(buffer, index)
+        obs: Any = buffer.rollout().to(self.policy.actor.log_std.device) if isinstance(buffer, SequenceBuffer) else None
+        kept = np.flatnonzero(buffer.alive) if self._along else index
+        found = np.zeros(len(buffer.alive), np.float32)
+        found[kept] = self._bid_value(obs, self._here(following(buffer)[kept])).cpu().numpy()
+        return found[index]
 
 
 def following(buffer: LaneBuffer) -> Any:

@@ -40,7 +40,6 @@ class IA2C(Rollouts, A2C):
             gamma=s.gamma,
             return_scaling=s.return_scaling,
         )
-        self.team = part.teams
         self.FIELDS += joined_fields(self.policy, value=critic)
 
     def record(self, rows: Tensor, out: Any) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from tianshou.algorithm import PPO
 from torch import Tensor
 
 from algorithms import settings
-from algorithms.death import team_ends
+from algorithms.death import left_behind, team_rows
 from algorithms.onpolicy import Rollouts, adam
 from algorithms.proximal import Proximal
 from algorithms.recurrent import actor_of, critic_of, joined_fields, policy_of
@@ -47,7 +47,6 @@ class IPPO(Proximal, Rollouts, PPO):
         )
         self.FIELDS += joined_fields(self.policy, value=critic)
         self._equip(s, updates)
-        self.team = part.teams
 
     def _networks(self, s: Any, part: Part) -> tuple[Any, Any]:
         """Policy and critic."""
@@ -60,8 +59,9 @@ class IPPO(Proximal, Rollouts, PPO):
 
     def _paid(self, batch: Any, buffer: LaneBuffer) -> Any:
         """Rewards [N] of the objective: `algorithms.cvar` changes them."""
-        terminated, truncated = team_ends(buffer) if self._goes_on(buffer) else (batch.terminated, batch.truncated)
-        return self._objective(batch.rew, terminated | truncated, buffer.alive, buffer.paid_before, buffer.rows)
+        behind = left_behind(buffer)
+        rows, acted = (batch, buffer.alive) if behind is None else (team_rows(buffer, batch.rew), behind[1])
+        return self._objective(batch.rew, rows.terminated | rows.truncated, acted, buffer.head, buffer.rows)
 
     def _update_with_batch(self, batch: Any, batch_size: int | None, repeat: int) -> Any:
         self._set_bonus()

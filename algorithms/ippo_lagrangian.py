@@ -4,10 +4,14 @@ max_pi E[R]  subject to  E[C] <= d:  a saddle point of  E[R] - m (E[C] - d)  ove
 R what an episode pays an agent and C what it costs one, in the mean over the part's agents, undiscounted.
 The policy's step is PPO's, its loss unchanged, on the advantage A = A_R - m A_C; each by GAE(lambda), from a critic of its own,
 the cost's learned by E[(R_C - V_C)^2] beside. (The paper divides A by 1 + m; here PPO divides A by its deviation.)
+A_R is discounted by gamma; A_C by `cost_gamma`, which is 1 where not given, and costs end with their episode even where it is cut: A_C
+is then the advantage in C, the very number that the limit is on, however late a choice costs. Below 1, m is larger by 1 / cost_gamma^k
+where a choice costs k ticks later.
 The multiplier's, after every rollout in which episodes ended, with their mean cost C and e = C - d, is
     I <- max(0, I + k_i e),   m = max(0, k_p e + I + k_d max(0, C - C_before))
 (Stooke, Achiam and Abbeel 2020). With k_p = k_d = 0, the default, it is projected dual ascent at the rate k_i; k_p and k_d
-damp its swings. m is in reward units a cost unit: at the optimum, what one more unit of cost would earn.
+damp its swings. m is in reward units a cost unit: at the optimum, what one more unit of an episode's cost would earn, discounted by
+gamma to the tick of the choice.
 Rows [N, width], A, R, C [N]. Costs of the ticks in which an agent acts are its own.
 """
 
@@ -71,7 +75,7 @@ class IPPOLagrangian(IPPO):
 
     def __init__(self, s: settings.IPPOLagrangian, part: Part, updates: int) -> None:
         super().__init__(s, part, updates)
-        self._columns = _columns(s, part)
+        self._columns, self._cost_gamma = _columns(s, part), s.cost_gamma
         if s.cost_limit is None:
             what = s.cost or " + ".join(part.costs)
             raise UserError(f"algorithm.cost_limit is not given: legal is a number, the mean of {what} an episode and agent")
@@ -85,7 +89,7 @@ class IPPOLagrangian(IPPO):
         rows = super()._preprocess_batch(batch, buffer, indices)
         cost = buffer.cost[:, self._columns].sum(1)
         self.multiplier.observe(self._totals(batch, buffer, cost))
-        returns, advantages = self._estimates(batch, buffer, indices, cost, 1.0, self.cost_critic)
+        returns, advantages = self._estimates(batch, buffer, indices, cost, 1.0, self.cost_critic, gamma=self._cost_gamma, episodic=True)
         kept = slice(None) if buffer.alive.all() else np.flatnonzero(buffer.alive)
         rows.__dict__["adv"] = rows.adv - self.multiplier.value * self._here(advantages[kept])
         rows.__dict__["cost_returns"] = self._here(returns[kept])

@@ -1,95 +1,35 @@
-"""Independent SAC: Tianshou's SAC on lanes, its losses unchanged.
+"""Independent SAC: Tianshou's SAC on lanes.
 
 J_Q = E[(Q(o, a) - r - gamma (min_i Q_i'(o', a') - alpha log pi(a'|o')))^2],  J_pi = E[alpha log pi(a|o) - min_i Q_i(o, a)]
 (Haarnoja et al. 2018), with alpha learned toward a target entropy (arXiv 1812.05905). An action row is the tanh of a
-normal for each continuous column, then a one-hot segment for each Discrete column, drawn by the Gumbel-max trick with
-the straight-through gradient of its softmax (Jang, Gu and Poole 2017), so that hybrid rows are reparameterised as a
-whole; log pi is the sum over the columns, where a Discrete column stands with its expectation sum_k p_k log p_k: that of a
-drawn choice has the same mean, but a gradient of mean 0. Where the action is a single Discrete column the expectation
-over its choices is exact in all terms and Tianshou's DiscreteSAC (Christodoulou 2019) is used instead.
+normal for each continuous column, reparameterised, then a one-hot segment for each Discrete column, drawn. A critic has seen
+choices alone, so its slope between them means nothing, and no gradient passes a drawn choice: over a Discrete column the
+expectation is taken instead (Delalleau et al. 2019, arXiv 1912.11077), in both losses as `MixedSAC` says, and in
+log pi, which is the sum over the columns, a Discrete one standing there with sum_k p_k log p_k. Continuous rows alone have Tianshou's
+losses unchanged (`RowSAC`), a single Discrete column those of its DiscreteSAC (Christodoulou 2019): all expectations exact.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from gymnasium import spaces
 from tianshou.algorithm import SAC
-from tianshou.algorithm.modelfree.discrete_sac import DiscreteSAC, DiscreteSACPolicy
-from tianshou.algorithm.modelfree.sac import AutoAlpha, SACPolicy
+from tianshou.algorithm.modelfree.discrete_sac import DiscreteSAC
+from tianshou.algorithm.modelfree.sac import AutoAlpha, SACTrainingStats
 from tianshou.data import Batch
 from torch import Tensor
 from torch.nn import functional
 
 from algorithms import check_goal, settings
-from algorithms.gumbel import SegmentActor, SegmentPolicy, any_of, straight_through
-from algorithms.networks import HALF_LOG_TWO_PI, Columns, Critic
+from algorithms.death import bequeathed
+from algorithms.gumbel import SegmentActor
+from algorithms.networks import Columns, Critic
 from algorithms.onpolicy import adam
-from algorithms.opinions import of_squashed
-from marl.opinion import Opinion
-from marl.team import LightPolicy, Part
-
-LOWEST, HIGHEST = -20.0, 2.0
-"""Bounds of a log standard deviation, as in the paper's code."""
-
-
-class SoftPolicy(SegmentPolicy, SACPolicy):
-    """SAC's policy over action rows: [tanh of continuous columns | one-hot segments of discrete ones]."""
-
-    def __init__(self, actor: SegmentActor) -> None:
-        self.row_width = actor.free + sum(actor.columns.choices)
-        super().__init__(actor=actor, action_scaling=False, action_space=spaces.Box(-1.0, 1.0, (self.row_width,), np.float32))
-
-    def forward(self, batch: Any, state: Any = None, **_: Any) -> Any:
-        """Batch(act [N, row], log_prob [N, 1]: of the drawn continuous columns, expected over discrete ones); the mode outside training."""
-        free, columns = self.actor.free, self.actor.columns
-        out, state = self.actor(batch.obs, state)
-        mean, log_std, *logits = out.split([free, free, *columns.choices], -1)
-        log_std = log_std.clamp(LOWEST, HIGHEST)
-        drawn = mean + log_std.exp() * torch.randn_like(mean) if self.is_within_training_step else mean
-        squashed = torch.tanh(drawn)
-        # log(1 - tanh(x)^2) = 2 (log 2 - x - softplus(-2x)) holds its precision where tanh saturates
-        correction = 2.0 * (math.log(2.0) - drawn - functional.softplus(-2.0 * drawn))
-        z = (drawn - mean) * (-log_std).exp()
-        log_prob = (-0.5 * z.square() - log_std - HALF_LOG_TWO_PI - correction).sum(-1, keepdim=True)
-        segments = [squashed]
-        for l in logits:
-            log_probs = torch.log_softmax(l, -1)
-            segments.append(straight_through(log_probs, 1.0, self.is_within_training_step))
-            log_prob = log_prob + (log_probs.exp() * log_probs).sum(-1, keepdim=True)
-        row = torch.cat(segments, -1) if logits else squashed
-        return Batch(act=row, log_prob=log_prob, state=state)
-
-    def opinion(self, rows: Tensor, out: Any, temperature: float) -> Opinion:
-        """Its mode, and the distribution that it explores with."""
-        free = self.actor.free
-        mean, log_std, *logits = self.actor(rows)[0].split([free, free, *self.actor.columns.choices], -1)
-        return of_squashed(self.map_action(out.act), mean, log_std.clamp(LOWEST, HIGHEST), logits)
-
-
-class ChoicePolicy(LightPolicy, DiscreteSACPolicy):
-    """DiscreteSAC's policy over one Discrete column; an action row is [choice]."""
-
-    def __init__(self, actor: SegmentActor) -> None:
-        self.row_width = 1
-        super().__init__(actor=actor, action_space=spaces.Discrete(actor.columns.choices[0]))
-
-    def map_action(self, act: Any) -> Any:
-        """[N, 1] choices."""
-        return self._action_to_numpy(act).reshape(-1, 1)
-
-    def opinion(self, rows: Tensor, out: Any, temperature: float) -> Opinion:
-        """Its mode, and the probabilities that it explores with."""
-        none = out.logits[:, :0]
-        return of_squashed(self.map_action(out.act), none, none, [out.logits])
-
-    def random_action(self, obs: Tensor) -> Tensor:
-        """Uniform over the legal choices, [N]."""
-        k = self.actor.columns.choices[0]
-        return any_of(obs[:, self.actor.observed :] if self.actor.masked else obs.new_ones(len(obs), k))
+from algorithms.soft import ChoicePolicy, SoftPolicy
+from marl.team import Part
 
 
 class Temperature(AutoAlpha):
@@ -137,6 +77,15 @@ class _Lanes:
         return batch
 
     def _target_q(self, buffer: Any, indices: Any) -> Tensor:
+        return bequeathed(buffer, indices, self._value(buffer, indices))
+
+    def expects(self, buffer: Any, index: Any) -> Any:
+        """Soft values [K, 1] of what follows rows (`marl.survivors`)."""
+        with torch.no_grad():
+            return self._value(buffer, index).cpu().numpy()
+
+    def _value(self, buffer: Any, indices: Any) -> Tensor:
+        """Soft values of what follows rows."""
         following = Batch(obs=self._here(buffer.obs_next[indices]), info=Batch())
         chosen = self._target_q_compute_action(following)  # type: ignore[attr-defined]
         value: Tensor = self._target_q_compute_value(following, chosen)  # type: ignore[attr-defined]
@@ -155,12 +104,74 @@ def _shared(s: settings.ISAC, part: Part, updates: int, outputs: int, actions: i
     return {**own, "tau": s.tau, "gamma": s.gamma, "alpha": alpha, "n_step_return_horizon": s.n_step}
 
 
+def alternatives(act: Tensor, free: int, choices: Sequence[int]) -> Tensor:
+    """Rows [N, K_1 + K_2 + ..., row]: of act [N, row] one Discrete column at a time takes each of its choices, the others stay as drawn.
+
+    `free` continuous columns stand before the segments of `choices` columns.
+    """
+    own = torch.block_diag(*(act.new_ones(k, k) for k in choices))
+    put = functional.pad(torch.eye(len(own), dtype=act.dtype, device=act.device), (free, 0))
+    return act.unsqueeze(1) * functional.pad(1.0 - own, (free, 0), value=1.0) + put
+
+
 class RowSAC(_Lanes, SAC):
-    """SAC on continuous and hybrid rows."""
+    """SAC on continuous rows."""
 
     def __init__(self, s: settings.ISAC, part: Part, updates: int) -> None:
         policy = SoftPolicy(SegmentActor(part, s, 2))
         super().__init__(policy=policy, **_shared(s, part, updates, 1, policy.row_width))
+
+
+class MixedSAC(RowSAC):
+    """SAC where Discrete columns stand beside others, the expectation over each of them taken: no gradient passes a drawn choice.
+
+    With x the continuous columns, k_1 .. k_D the choices of D Discrete ones, all drawn, and
+        q_d(k) = min_i Q_i(o, x, k_1, .., k_d := k, .., k_D):  K_1 + K_2 + ... rows of each critic, K_d the choices of column d,
+    the gradient of E[Q] with respect to the probabilities p_d of one column is that of E[sum_k p_d(k) q_d(k)], q_d held fixed, and with
+    respect to x that of any one of these sums, of which the mean is taken. Hence, held fixed where it stands in [],
+        J_pi = E[alpha log pi - 1/D sum_d sum_k [p_d(k)] q_d(k)  (through x)  - sum_d sum_k p_d(k) [q_d(k)]  (through p)],
+        V(o) = E[1/D sum_d sum_k p_d(k) q_d'(k) - alpha log pi]  in the critics' target, with the target networks' q_d',
+        log pi = log pi(x) + sum_d sum_k p_d(k) log p_d(k).
+    All are unbiased; with D = 1 what is drawn is x alone and the expectation over choices is exact (Delalleau et al. 2019). What the
+    mask forbids has p_d(k) = 0. The loss that is reported counts Q once.
+    """
+
+    def _valued(self, obs: Tensor, drawn: Any, *critics: Any) -> Tensor:
+        """q_d(k) [N, K_1 + K_2 + ...], the least over the critics, of observation rows [N, width] and what the policy drew there."""
+        actor = self.policy.actor
+        rows = alternatives(drawn.act, actor.free, actor.columns.choices)
+        seen, acts = obs.repeat_interleave(rows.shape[1], 0), rows.flatten(0, 1)
+        return torch.min(*(critic(seen, acts) for critic in critics)).view(rows.shape[:2])
+
+    def _target_q_compute_value(self, obs_batch: Any, act_batch: Any) -> Tensor:
+        """V(o) [N, 1]."""
+        q = self._valued(obs_batch.obs, act_batch, self.critic_old, self.critic2_old)
+        value = (act_batch.chances * q).sum(-1, keepdim=True) / len(self.policy.actor.columns.choices)
+        return value - self.alpha.value * act_batch.log_prob
+
+    def _actor_loss(self, obs: Tensor, drawn: Any) -> Tensor:
+        """J_pi of rows [N, width] and what the policy drew there."""
+        with torch.set_grad_enabled(self.policy.actor.free > 0):
+            q = self._valued(obs, drawn, self.critic, self.critic2)
+        through_x = (drawn.chances.detach() * q).sum(-1) / len(self.policy.actor.columns.choices)
+        through_p = (drawn.chances * q.detach()).sum(-1)
+        return (self.alpha.value * drawn.log_prob.flatten() - through_x - (through_p - through_p.detach())).mean()
+
+    def _update_with_batch(self, batch: Any) -> SACTrainingStats:
+        """The critics' step, the actor's, the temperature's, as SAC's own."""
+        losses = [
+            self._minimize_critic_squared_loss(batch, *pair)[1]
+            for pair in ((self.critic, self.critic_optim), (self.critic2, self.critic2_optim))
+        ]
+        drawn = self.policy(batch)
+        actor = self._actor_loss(batch.obs, drawn)
+        self.policy_optim.step(actor)
+        alpha_loss = self.alpha.update(-drawn.log_prob.detach())
+        self._update_lagged_network_weights()
+        first, second = (loss.item() for loss in losses)
+        return SACTrainingStats(
+            actor_loss=actor.item(), critic1_loss=first, critic2_loss=second, alpha=self.alpha.value, alpha_loss=alpha_loss
+        )
 
 
 class ChoiceSAC(_Lanes, DiscreteSAC):
@@ -183,8 +194,9 @@ class ISAC:
     FIELDS: tuple[str, ...] = ()
 
     def __new__(cls, s: settings.ISAC, part: Part, updates: int) -> Any:
-        """A `ChoiceSAC` for one Discrete column, else a `RowSAC`."""
+        """A `ChoiceSAC` for one Discrete column alone, a `RowSAC` for continuous ones, else a `MixedSAC`."""
         s.check()
         check_goal(s.hindsight, part.name, part.aims, part.reward)
         columns = Columns(part.group.action)
-        return (ChoiceSAC if columns.count == 1 and columns.discrete else RowSAC)(s, part, updates)
+        mixed = MixedSAC if columns.discrete else RowSAC
+        return (ChoiceSAC if columns.count == 1 and columns.discrete else mixed)(s, part, updates)

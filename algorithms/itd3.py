@@ -19,6 +19,7 @@ from tianshou.algorithm.modelfree.ddpg import ContinuousDeterministicPolicy
 from torch import Tensor, nn
 
 from algorithms import check_serves, settings
+from algorithms.death import bequeathed
 from algorithms.networks import Columns, Critic, mlp
 from algorithms.onpolicy import adam
 from marl.team import LightPolicy, Part, seen
@@ -41,6 +42,8 @@ class SquashedActor(nn.Module):
 
 class NoisyPolicy(LightPolicy, ContinuousDeterministicPolicy):
     """The actor's action; within a training step with Gaussian noise, where no other network or `eps` is asked for."""
+
+    certain = "its actor gives one action, noise is only to explore"
 
     def __init__(self, actor: SquashedActor, noise: float) -> None:
         self.row_width, self.noise = actor.columns.count, noise
@@ -108,6 +111,15 @@ class ITD3(TD3):
         return batch
 
     def _target_q(self, buffer: Any, indices: Any) -> Tensor:
+        return bequeathed(buffer, indices, self._value(buffer, indices))
+
+    def expects(self, buffer: Any, index: Any) -> Any:
+        """Values [K, 1] of what follows rows (`marl.survivors`)."""
+        with torch.no_grad():
+            return self._value(buffer, index).cpu().numpy()
+
+    def _value(self, buffer: Any, indices: Any) -> Tensor:
+        """Values of what follows rows."""
         following = seen(self._here(buffer.obs_next[indices]))
         value: Tensor = self._target_q_compute_value(following, self._target_q_compute_action(following))
         return value

@@ -6,7 +6,8 @@ every update; MATD3 (Ackermann et al. 2019) has two, noise, and moves it every `
 critic has an output for each of them, or a single one under a team reward. Where a column is Discrete, mu has logits l and
 a_i, a'_k are one-hot segments drawn from softmax(l), with the straight-through gradient of softmax((l + g) / T)
 (`algorithms.gumbel`); J_mu then has c mean_i E[mean_k l_ik^2] besides, over the legal choices. Team rows: o [n, N, width],
-a [n, N, U] in [-1, 1], s [N, S], y [n or 1, N]. A member that has left acts 0 and is in no mean.
+a [n, N, U] in [-1, 1], s [N, S], y [n or 1, N]. A member that has left acts 0 and is in no mean;
+while none is there, but others of the team are, what follows is what those expect (`algorithms.death`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from tianshou.utils import RunningMeanStd
 from torch import Tensor, nn
 
 from algorithms import settings
+from algorithms.death import inherited
 from algorithms.gumbel import GumbelPolicy
 from algorithms.itd3 import NoisyPolicy, SquashedActor
 from algorithms.networks import mlp
@@ -91,8 +93,9 @@ class MADDPG(Light, OffPolicyAlgorithm[Any], LaggedNetworkPolyakUpdateAlgorithmM
             self._create_optimizer(module, adam(s.lr, s.anneal, updates), max_grad_norm=s.gradient_norm)
             for module in (self.policy, self.critic)
         )
+        self.standardises = s.standardise
         if s.standardise:
-            self.ret_rms = RunningMeanStd()
+            self.ret_rms = RunningMeanStd(clip_max=None)
         self._iter, self._last = 0, 0.0
 
     def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
@@ -105,16 +108,33 @@ class MADDPG(Light, OffPolicyAlgorithm[Any], LaggedNetworkPolyakUpdateAlgorithmM
             self.ret_rms.update(fields["reward"].ravel() if single else batch.rew[alive])
             fields["reward"] = self.ret_rms.norm(fields["reward"])
         fields["goes_on"] = ~buffer.over(indices)[None] if single else ~batch.terminated
+        fields["left"] = buffer.outlived(indices)
+        fields["beyond"] = inherited(buffer, indices, torch.zeros(len(indices)))
         device = next(self.critic.parameters()).device
         batch.__dict__.update({name: torch.as_tensor(value, dtype=torch.float32, device=device) for name, value in fields.items()})
         return batch
 
+    def _following(self, batch: Any) -> Tensor:
+        """min_j Q'_j(s', a') [heads, N]."""
+        act = self.policy.target(self.actor_old.module, batch.obs_next.flatten(0, 1)).view_as(batch.act) * batch.alive_next.unsqueeze(2)
+        found: Tensor = self.critic_old.module(batch.state_next, act).min(0).values
+        return found
+
     def _targets(self, batch: Any) -> Tensor:
         """y [heads, N]."""
         with torch.no_grad():
-            act = self.policy.target(self.actor_old.module, batch.obs_next.flatten(0, 1)).view_as(batch.act) * batch.alive_next.unsqueeze(2)
-            y: Tensor = batch.reward + self.s.gamma * batch.goes_on * self.critic_old.module(batch.state_next, act).min(0).values
+            follows = torch.where(batch.left > 0, batch.beyond, self._following(batch))
+            y: Tensor = batch.reward + self.s.gamma * batch.goes_on * follows
             return y
+
+    def expects(self, buffer: Any, index: Any) -> Any:
+        """Q' [K] of what follows team rows, of the team's one head (`marl.survivors`)."""
+        batch, device = buffer.team_rows(index), next(self.critic.parameters()).device
+        batch.__dict__["alive_next"] = batch.alive & ~batch.terminated
+        for name in ("act", "obs_next", "state_next", "alive_next"):
+            batch.__dict__[name] = torch.as_tensor(batch.__dict__[name], dtype=torch.float32, device=device)
+        with torch.no_grad():
+            return self._following(batch)[0].cpu().numpy()
 
     def _actor_loss(self, batch: Any) -> Tensor:
         """J_mu: of every member's own fresh action among the recorded ones of the others."""

@@ -3,7 +3,8 @@
 L = E[min(r A, clip(r, 1 - e, 1 + e) A)] - c_v E[h(R - V(s))] + c_e E[H],  r = pi(a_i|o_i) / pi_old(a_i|o_i), h Huber's loss,
 A by GAE(lambda) (Schulman et al. 2016), normalised over the rollout's rows of members that acted. Rows of members o, a, r, A
 [n, N], states s [N, S]. Under a team reward (`marl.convention`) V is [N], and all members have its advantage;
-under individual rewards V has an output for each member. A member that has left is in no term; the team's return goes on.
+under individual rewards V has an output for each member. A member that has left is in no term; the team's return goes on
+(`algorithms.death`: while no member is there, but others of the team are, with what those expect).
 With memory, which is the actor's alone, minibatches are whole sequences.
 `critic: pooled | attention` reads the members' rows instead of s (`algorithms.attention`) and serves any number of them.
 With `normalise_values` V learns (R - m) / d for running moments m, d of R, each of which moves 2 % a rollout.
@@ -27,6 +28,7 @@ from torch.nn import functional
 
 from algorithms import settings
 from algorithms.attention import AttentionCritic, PooledCritic
+from algorithms.death import carried_on, left_behind
 from algorithms.networks import mlp
 from algorithms.onpolicy import PIECE, Rows, adam
 from algorithms.proximal import Proximal
@@ -86,6 +88,10 @@ class MAPPO(Proximal, PPO):
         found: np.ndarray[Any, Any] = out.cpu().numpy() * float(self.moments[1].sqrt()) + float(self.moments[0])
         return found
 
+    def expects(self, buffer: Any, index: Any) -> np.ndarray[Any, Any]:
+        """V(s') [K] of team rows of a rollout (`marl.survivors`)."""
+        return cast(Any, self._both_values(buffer)[1][index])
+
     def _both_values(self, buffer: TeamBuffer) -> tuple[Any, Any]:
         """V(s) and V(s'), each [outputs * B * T]: one pass of the critic over the rollout, its tail and what was truncated."""
         whole, tail, cuts = buffer.member_views() if self.any_number else buffer.state_views()
@@ -93,12 +99,15 @@ class MAPPO(Proximal, PPO):
         lanes = value.reshape(len(value), buffer.copies, buffer.rows)
         following = np.concatenate([lanes[:, :, 1:], self._values(*tail)[:, :, None]], 2).reshape(len(value), -1)
         for index, final in cuts:
-            following[:, index] = self._values(*final)
+            whose = True if self._team else buffer.lanes("truncated")[:, index]  # of a copy that is cut some members may go on
+            following[:, index] = np.where(whose, self._values(*final), following[:, index])
         return value.reshape(-1), following.reshape(-1)
 
     def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
         """Returns and advantages by Tianshou's GAE, of the team or of each member; tensors [n, N, ...] of team rows."""
         value, following = self._both_values(buffer)
+        if (behind := left_behind(buffer)) is not None:
+            value, following = carried_on(buffer, behind[0], value, following)
         rows = buffer.joint() if self._team else batch
         estimator = rows if self._team else buffer
         rows = Rows.of(rew=self._paid(rows, buffer), terminated=rows.terminated, truncated=rows.truncated)
@@ -126,8 +135,9 @@ class MAPPO(Proximal, PPO):
 
     def _paid(self, rows: Any, buffer: TeamBuffer) -> Any:
         """Rewards of the objective, [N] or [n * N]: `algorithms.cvar` changes them. A team's episode is the team's."""
-        alive, before = (buffer.anybody, buffer.paid_before[: buffer.copies]) if self._team else (buffer.alive, buffer.paid_before)
-        return self._objective(rows.rew, rows.terminated | rows.truncated, alive, before, buffer.rows)
+        alive, head = (buffer.anybody, buffer.head[:, : buffer.copies]) if self._team else (buffer.alive, buffer.head)
+        alive = (left_behind(buffer) or (None, alive))[1][: len(alive)]
+        return self._objective(rows.rew, rows.terminated | rows.truncated, alive, head, buffer.rows)
 
     def _observe(self, returns: Any) -> None:
         if not self.s.normalise_values:

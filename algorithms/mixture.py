@@ -3,7 +3,8 @@
 J = E[w (y - M(q, s))^2],  q_i = Q(o_i, a_i),  y = r + gamma M'(q', s'),  q'_i = Q'(o'_i, argmax_a Q(o'_i, a))
 under double Q-learning (van Hasselt, Guez and Silver 2016), max_a Q' without; after n steps y = sum_{k < n} gamma^k r_{t+k}
 + gamma^n M'. w is 1, or what rows drawn by priority are weighed with (`marl.priority`). Team rows: o [n, N, width], a, q [n, N],
-s [N, S], r, y [N]. A member that has left adds 0; choices that the mask forbids are not bootstrapped from.
+s [N, S], r, y [N]. A member that has left adds 0, M' is what others of the team expect while no member is there
+(`algorithms.death`); choices that the mask forbids are not bootstrapped from.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from algorithms import check_serves, check_team, settings
 from algorithms.choices import GreedyPolicy
+from algorithms.death import inherited
 from algorithms.offpolicy import Light, rising
 from algorithms.onpolicy import adam
 from algorithms.recurrent_values import following, greedy_of
@@ -41,7 +43,8 @@ class Mixture(Light, OffPolicyAlgorithm[GreedyPolicy], LaggedNetworkPolyakUpdate
         self.model_old, self.mixer_old = self._add_lagged_network(self.policy.model), self._add_lagged_network(mixer)
         learning = nn.ModuleList([self.policy.model, mixer])
         self.optim = self._create_optimizer(learning, adam(s.lr, s.anneal, updates), max_grad_norm=s.gradient_norm)
-        self.ret_rms = RunningMeanStd()
+        self.standardises = s.standardise
+        self.ret_rms = RunningMeanStd(clip_max=None)
         self._iter = 0
 
     def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
@@ -52,7 +55,16 @@ class Mixture(Light, OffPolicyAlgorithm[GreedyPolicy], LaggedNetworkPolyakUpdate
             self.ret_rms.update(reward[0])
             reward = self.ret_rms.norm(reward)
         here = self.policy.acted.device
-        fields = {"obs": batch.obs, "obs_next": later.obs_next, "state": batch.state, "state_next": later.state_next}
+        left, shape = buffer.outlived(last), (-1, buffer.stretch.length) if self.policy.state_width else (-1,)
+        beyond = inherited(buffer, last, torch.zeros(len(last)).view(shape)).flatten().numpy()
+        fields = {
+            "left": left,
+            "beyond": beyond,
+            "obs": batch.obs,
+            "obs_next": later.obs_next,
+            "state": batch.state,
+            "state_next": later.state_next,
+        }
         fields |= {"alive": batch.alive, "alive_next": later.alive & ~later.terminated}
         fields["reward"] = (reward * held * self.s.gamma ** np.arange(len(held))[:, None]).sum(0).astype(np.float32)
         fields["follows"] = (self.s.gamma ** held.sum(0)).astype(np.float32) * ~buffer.over(last)
@@ -75,14 +87,31 @@ class Mixture(Light, OffPolicyAlgorithm[GreedyPolicy], LaggedNetworkPolyakUpdate
         values: Tensor = following(model, batch.obs, rows) if self.policy.state_width else model(rows)[0]
         return values.view(*batch.alive.shape, -1)
 
+    def _mixed(self, batch: Any) -> Tensor:
+        """M' [N] of what follows the rows."""
+        old = self._following(self.model_old.module, batch)
+        chosen = (self._following(self.policy.model, batch) if self.s.double else old).argmax(2, keepdim=True)
+        mixed: Tensor = self.mixer_old.module(old.gather(2, chosen).squeeze(2) * batch.alive_next, batch.state_next)
+        return mixed
+
     def _targets(self, batch: Any) -> Tensor:
         """y [N]."""
         with torch.no_grad():
-            old = self._following(self.model_old.module, batch)
-            chosen = (self._following(self.policy.model, batch) if self.s.double else old).argmax(2, keepdim=True)
-            values = old.gather(2, chosen).squeeze(2) * batch.alive_next
-            y: Tensor = batch.reward + batch.follows * self.mixer_old.module(values, batch.state_next)
+            y: Tensor = batch.reward + batch.follows * torch.where(batch.left, batch.beyond, self._mixed(batch))
             return y
+
+    def expects(self, buffer: Any, index: Any) -> Any:
+        """M' [K] of what follows team rows; with memory [K, length] along slices of them [K, whole] (`marl.survivors`)."""
+        here = self.policy.acted.device
+        learned = index[:, buffer.stretch.burn_in :] if self.policy.state_width else index
+        batch = buffer.team_rows(learned.ravel())
+        batch.__dict__["alive_next"] = batch.alive & ~batch.terminated
+        for name in ("obs_next", "state_next", "alive", "alive_next"):
+            batch.__dict__[name] = torch.from_numpy(batch.__dict__[name]).to(here)
+        if self.policy.state_width:
+            batch.__dict__["obs"] = buffer.slices(index).to(here)
+        with torch.no_grad():
+            return self._mixed(batch).view(learned.shape).cpu().numpy()
 
     def _update_with_batch(self, batch: Any) -> SimpleLossTrainingStats:
         taken = self._values(batch).gather(2, batch.act).squeeze(2) * batch.alive

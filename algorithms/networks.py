@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from algorithms.quantiles import choice, normal
 from marl.game import ActionTable, Column, Discrete, bounds
 from marl.team import Part
 
@@ -107,8 +108,8 @@ class Product(torch.distributions.Distribution):
             return continuous
         row = continuous.new_empty(len(continuous), self.columns.count)
         row[:, self.columns.continuous] = continuous
-        for u, choice in zip(self.columns.discrete, discrete):
-            row[:, u] = choice.to(row.dtype)
+        for u, picked in zip(self.columns.discrete, discrete):
+            row[:, u] = picked.to(row.dtype)
         return row
 
     def sample(self, sample_shape: Any = None) -> Tensor:
@@ -116,6 +117,11 @@ class Product(torch.distributions.Distribution):
         with torch.no_grad():
             choices = [torch.multinomial(l.exp(), 1).squeeze(1) for l in self.log_probs]
             return self._row(self.centre + self.log_std.exp() * torch.randn_like(self.centre), choices)
+
+    def quantile(self, u: Tensor) -> Tensor:
+        """Rows drawn by the uniform numbers u [N, U], one a column."""
+        choices = [choice(l.exp(), u[:, c]) for c, l in zip(self.columns.discrete, self.log_probs)]
+        return self._row(normal(self.centre, self.log_std, u[:, self.columns.continuous]), choices)
 
     @property
     def mode(self) -> Tensor:

@@ -15,7 +15,7 @@ from tianshou.data import Batch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from algorithms.death import carried_on
+from algorithms.death import carried_on, left_behind, team_rows
 from algorithms.networks import Actor
 from algorithms.opinions import of_product
 from algorithms.schedules import linear
@@ -68,6 +68,11 @@ class ActorPolicy(LightPolicy, ProbabilisticActorPolicy):
     def map_action(self, act: Any) -> Any:
         """Raw rows -> the units of the action table."""
         return self.actor.columns.to_units(self._action_to_numpy(act))
+
+    def drawn(self, rows: Tensor, out: Any, u: Tensor) -> Tensor:
+        """Rows drawn from its distribution by uniform numbers u [N, U] (`marl.sample`)."""
+        row: Tensor = out.dist.quantile(u)
+        return row
 
     def opinion(self, rows: Tensor, out: Any, temperature: float) -> Opinion:
         """Its mode, and the distribution that it explores with."""
@@ -163,8 +168,6 @@ class Rollouts:
     gamma: float
     gae_lambda: float
     _eps: float
-    team = False
-    """Whether all agents of the part are paid the team's reward."""
 
     def _recorded(self, buffer: LaneBuffer) -> dict[str, Any]:
         """Further fields of the batch, from what was recorded in collection."""
@@ -211,27 +214,52 @@ class Rollouts:
             following.reshape(-1)[index] = self._values(final, critic, state)
         return following.reshape(-1)
 
-    def _goes_on(self, buffer: LaneBuffer) -> bool:
-        """Whether what is paid goes on for a member that has left (`algorithms.death`)."""
-        return self.team and not bool(buffer.alive.all())
-
-    def _estimates(
-        self, batch: Any, buffer: LaneBuffer, indices: Any, paid: Any, scale: float, critic: Any = None, goes_on: bool = False
-    ) -> tuple[Any, Any]:
-        """Returns and advantages [N] of what is `paid` [N], by Tianshou's GAE from one pass of a critic whose values are in `scale`."""
+    def _both_values(self, buffer: LaneBuffer, critic: Any = None) -> tuple[Any, Any]:
+        """V(o) and V(o') [N] of a rollout, in the units that the critic learns in: one pass over it, its tail and what was cut short."""
         if isinstance(buffer, SequenceBuffer):  # recorded in collection
             field = next(name for name, judge in self._judges().items() if judge is (critic or self.critic))
             lanes = buffer.recorded[field].reshape(-1, buffer.rows)
         else:
-            lanes = self._values(batch.obs, critic).reshape(-1, buffer.rows)
-        value, following = lanes.reshape(-1) * scale, self._next_values(buffer, lanes, critic) * scale
+            lanes = self._values(buffer.obs, critic).reshape(-1, buffer.rows)
+        return lanes.reshape(-1), self._next_values(buffer, lanes, critic)
+
+    def _scale(self) -> float:
+        """Units of returns in one that the critic learns in."""
+        return float(np.sqrt(self.ret_rms.var + self._eps)) if self.return_scaling else 1.0
+
+    def expects(self, buffer: LaneBuffer, index: Any) -> np.ndarray[Any, Any]:
+        """V(o') [K] of rows of a rollout, in the units of returns (`marl.survivors`)."""
+        found: np.ndarray[Any, Any] = self._both_values(buffer)[1][index] * self._scale()
+        return found
+
+    def _estimates(
+        self,
+        batch: Any,
+        buffer: LaneBuffer,
+        indices: Any,
+        paid: Any,
+        scale: float,
+        critic: Any = None,
+        *,
+        beyond: Any = None,
+        gamma: float | None = None,
+        episodic: bool = False,
+    ) -> tuple[Any, Any]:
+        """Returns and advantages [N] of what is `paid` [N], by Tianshou's GAE from one pass of a critic whose values are in `scale`.
+
+        With `beyond` [N], what a team has still to earn, it is paid for a member that has left as well (`algorithms.death`). `gamma` is
+        the discount where it is not the algorithm's; `episodic`: nothing is paid after an episode that is cut.
+        """
+        value, following = (x * scale for x in self._both_values(buffer, critic))
+        if episodic:
+            following = np.where(batch.truncated, 0.0, following).astype(following.dtype)
         rows: Any = Rows.of(rew=paid, terminated=batch.terminated, truncated=batch.truncated)
         estimator: Any = buffer
-        if goes_on:
-            estimator, value, following = carried_on(buffer, paid, value, following)
-            rows = estimator
+        if beyond is not None:
+            value, following = carried_on(buffer, beyond, value, following)
+            rows = estimator = team_rows(buffer, paid)
         found: tuple[Any, Any] = self.compute_episodic_return(
-            rows, estimator, indices, following, value, gamma=self.gamma, gae_lambda=self.gae_lambda
+            rows, estimator, indices, following, value, gamma=self.gamma if gamma is None else gamma, gae_lambda=self.gae_lambda
         )
         return found
 
@@ -240,9 +268,8 @@ class Rollouts:
 
     def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
         """Returns and advantages by Tianshou's GAE from one pass of the critic; rows of agents that had left are dropped."""
-        scale = float(np.sqrt(self.ret_rms.var + self._eps)) if self.return_scaling else 1.0
-        paid, goes_on = self._paid(batch, buffer), self._goes_on(buffer)
-        returns, advantages = self._estimates(batch, buffer, indices, paid, scale, goes_on=goes_on)
+        scale, paid, behind = self._scale(), self._paid(batch, buffer), left_behind(buffer)
+        returns, advantages = self._estimates(batch, buffer, indices, paid, scale, beyond=behind and behind[0])
         kept = slice(None) if buffer.alive.all() else np.flatnonzero(buffer.alive)
         if self.return_scaling:
             self.ret_rms.update(returns[kept])

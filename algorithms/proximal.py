@@ -25,7 +25,7 @@ class Proximal:
         self.deviation = FallingDeviation(s, updates) if s.log_std_end is not None else None
         if self.deviation is not None:
             self.policy.actor.log_std.requires_grad_(False)
-        self.tail = Tail(s.cvar, s.cvar_episodes) if s.cvar < 1.0 else None
+        self.tail = Tail(s.cvar, s.cvar_episodes, s.gamma) if s.cvar < 1.0 else None
 
     def _set_bonus(self) -> None:
         """Before the gradient steps of an update."""
@@ -43,9 +43,9 @@ class Proximal:
             vars(told).update(self.tail.told())
         return told
 
-    def _objective(self, paid: Array, over: Array, alive: Array, before: Array, rows: int) -> Array:
+    def _objective(self, paid: Array, over: Array, alive: Array, head: Array, rows: int) -> Array:
         """Rewards [L * T] that the return to be maximised is the sum of: those paid [L * T], or what `algorithms.cvar` makes of them."""
         if self.tail is None:
             return paid
         paid, over, alive = (x.reshape(-1, rows) for x in (paid, over, alive))
-        return self.tail.paid(paid, over, alive, before).reshape(-1)
+        return self.tail.paid(paid, over, alive, head).reshape(-1)

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from algorithms import check_serves, settings
 from algorithms.choices import Choices, ChoosingPolicy, ValueNet
+from algorithms.death import bequeathed
 from algorithms.networks import features
 from algorithms.offpolicy import Light, rising
 from algorithms.onpolicy import adam
@@ -130,9 +131,29 @@ class Rainbow(Light, RainbowDQN):
         if self.s.priority:
             batch.__dict__["weight"] = buffer.weights(indices, rising(self.s.beta, self._iter, self._updates))
         batch = super()._preprocess_batch(batch, window, window.index)
-        following = window.obs_next[window.index + (self.n_step - 1) * len(indices)]
+        last = window.index + (self.n_step - 1) * len(indices)
+        following, left = window.obs_next[last], buffer.outlived(window.rows[last])
+        if left.any():
+            theirs = bequeathed(window, last, torch.zeros_like(batch.returns))
+            batch.__dict__.update(left=self._here(left), theirs=theirs)
         batch.__dict__.update(obs=self._here(batch.obs), act=self._here(batch.act[:, 0]).long(), obs_next=self._here(following))
         return batch
+
+    def expects(self, buffer: Any, index: Any) -> Any:
+        """Probabilities [K, atoms] of what follows rows, without noise (`marl.survivors`, whose mean of them is a distribution)."""
+        following = seen(self._here(buffer.obs_next[index]))
+        with torch.no_grad(), policy_within_training_step(self.policy, enabled=False):
+            act = self.policy(following).act
+            return self.policy(following, model=self.model_old).logits[torch.arange(len(act)), act].cpu().numpy()
+
+    def _target_dist(self, batch: Any) -> Tensor:
+        """Tianshou's projection; the team's distribution where a member had left (`algorithms.death`)."""
+        target = super()._target_dist(batch)
+        if "left" in batch.__dict__:
+            at, atoms = batch.returns.clamp(self.s.lowest, self.s.highest).unsqueeze(1), self.policy.support.view(1, -1, 1)
+            own = ((1.0 - (at - atoms).abs() / self.delta_z).clamp(0.0, 1.0) * batch.theirs.unsqueeze(1)).sum(-1)
+            target = torch.where(batch.left.unsqueeze(1), own, target)
+        return target
 
     def _update_with_batch(self, batch: Any) -> Any:
         with self.policy.learning():

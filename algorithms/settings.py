@@ -56,7 +56,7 @@ class Proximal(Judged):
     entropy_end: float | None = setting(None, 0.0, 10.0, "what the coefficient falls or rises to linearly over the run; none: it stays")
     entropy_target: float | None = setting(None, -1e6, 1e6, "nats that the coefficient is adapted toward, from algorithm.entropy on")
     entropy_pace: float = setting(0.1, 1e-9, 1e3, "change of the coefficient's logarithm an update and nat off the target")
-    cvar: float = setting(1.0, 1e-6, 1.0, "worst share of episodes whose mean return is maximised; 1: all")
+    cvar: float = setting(1.0, 1e-6, 1.0, "worst share of episodes whose mean return, discounted by gamma, is maximised; 1: all")
     cvar_episodes: int = setting(256, 1, 10_000_000, "latest episodes that say what the worst share is")
     value: float = setting(0.5, 0.0, 100.0, "coefficient of the value loss")
     gradient_norm: float = setting(0.5, 1e-9, 1e9, "largest L2 norm of a gradient")
@@ -89,6 +89,7 @@ class IPPOLagrangian(IPPO):
 
     cost: str | None = field(default=None, metadata={"help": "cost column that is limited; none: the sum of all"})
     cost_limit: float | None = setting(None, -1e12, 1e12, "cost units an episode and agent, in the mean; must be given")
+    cost_gamma: float = setting(1.0, 0.0, 1.0, "discount of costs a tick; 1: the cost of an episode, which the limit is on")
     multiplier: float = setting(0.0, 0.0, 1e9, "at the beginning, reward units a cost unit")
     multiplier_lr: float = setting(0.05, 0.0, 1e9, "change of the multiplier an update and cost unit above the limit (integral gain)")
     proportional: float = setting(0.0, 0.0, 1e9, "of the multiplier, a cost unit above the limit")

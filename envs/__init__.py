@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from envs.auction import AUCTION
@@ -17,7 +18,22 @@ if TYPE_CHECKING:
     from marl.parallel import ParallelGame
     from marl.vector import VectorGame
 
-GAMES: dict[str, Game] = {game.name: game for game in (AUCTION, AUCTION_LOG, *RESOURCE_ALLOCATION, *SUPPLY_CHAINS, *TRADING, *CLASSIC)}
+SHIPPED = (AUCTION, AUCTION_LOG, *RESOURCE_ALLOCATION, *SUPPLY_CHAINS, *TRADING, *CLASSIC)
+
+
+class Registry(dict[str, Game]):
+    """Games by name. A game is known by the key that it was registered under, whatever it calls itself."""
+
+    def __setitem__(self, name: str, game: Game) -> None:
+        """Register a game. Raises UserError for the name of a game that is shipped: runs and rows mean that one by it."""
+        if not isinstance(game, Game):
+            raise UserError(f"GAMES[{name!r}] = {game!r}: a marl.Game is expected")
+        if name in {shipped.name for shipped in SHIPPED} and game not in SHIPPED:
+            raise UserError(f"GAMES[{name!r}]: a game of that name is shipped, register yours under another")
+        super().__setitem__(name, game if game.name == name else replace(game, name=name))
+
+
+GAMES: dict[str, Game] = Registry({game.name: game for game in SHIPPED})
 
 
 def game(name: str) -> Game:

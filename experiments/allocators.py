@@ -1,25 +1,24 @@
 """`marl allocators`: every mechanism of the cluster side by side, learners of runs beside them, and a picture of an episode.
 
-Tenants ask for everything and bid a twentieth of their credits (the baseline `steady`); all mechanisms meet the same episodes.
-Runs of one algorithm under one mechanism are seeds of one row: their mean with its 95 % interval.
+Tenants ask for everything and bid a twentieth of their credits (the baseline `steady`); all mechanisms meet the same episodes, which
+trained nobody and chose no policy. Of a run everybody plays as it was trained to, under the run's own mechanism. Runs that differ in their
+seed alone are seeds of one row: their mean with its 95 % interval; unlike ones have rows of their own.
+
+A run's cluster and trace are the table's but for `FREE`: the mechanism, which is the row's, the part of the trace and how much of it is
+replayed, and what is measured. Where all tenants share one policy, the table may have more or fewer of them than its training had.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 import envs
-from experiments import tables
+from experiments import scoring, seating, tables
 from experiments.cli import given_parameters, load_modules, parser
+from experiments.entrants import Entrant, by_row, entrants
 from marl.errors import UserError
-
-if TYPE_CHECKING:
-    from marl.evaluate import Evaluation
-    from marl.vector import VectorGame
 
 SHOWN = ("slowdown_p50", "slowdown_p95", "slowdown_p99", "jain", "utilisation", "sla_missed", "utility", "envy", "fragmentation")
 """Metrics of the table."""
@@ -31,52 +30,53 @@ PLACED = (
 """Rows beside the mechanisms, which place by best fit: what placement is worth."""
 
 
-def act(game: VectorGame, baseline: str) -> None:
-    """Write a baseline's actions of all roles into `game.action`."""
-    generator = np.random.default_rng(0)
-    for view in game.groups.values():
-        rows = np.ascontiguousarray(view.obs).reshape(-1, view.group.width)
-        chosen = game.game.baselines[baseline](game.params, rows, generator)
-        view.group.cut_action(game.action)[:] = chosen.reshape(game.n_envs, view.group.n, -1)
+FREE = ("mechanism", "split", "horizon", "warm_up", "alpha", "n_agents")
+"""Parameters in which a run's training may differ from the table; another number of tenants needs a policy that all share."""
+
+
+def means(name: str, settings: Mapping[str, Any], seats: seating.Seats, episodes: int, seed: int) -> list[float]:
+    """Means over tenants and episodes of the table's metrics, where these play."""
+    from marl.evaluate import evaluate
+
+    found = evaluate(lambda n: envs.make(name, n, **settings), *seats, episodes, scoring.episodes_of(seed))
+    tenants = found.metrics[:, found.roles["tenant"]]
+    return [float(tenants[:, :, found.metric_names.index(metric)].mean()) for metric in SHOWN]
 
 
 def measured(name: str, settings: Mapping[str, Any], episodes: int, seed: int) -> list[float]:
-    """Means over tenants and episodes of the table's metrics."""
-    game = envs.make(name, episodes, **settings)
-    game.reset(seed)
-    for _ in range(game.params.horizon):  # type: ignore[attr-defined]
-        act(game, TENANTS)
-        game.tick()
-    count: int = game.params.n_agents  # type: ignore[attr-defined]
-    tenants = game.metrics[:, :count]
-    return [float(tenants[:, :, game.metric_names.index(metric)].mean()) for metric in SHOWN]
+    """The same where everybody plays `TENANTS`."""
+    from marl.team import parts, scripted
+
+    sample = envs.make(name, 1, **settings)
+    plan = parts(sample, "group")
+    return means(name, settings, (plan, {key: scripted(sample, part, TENANTS) for key, part in plan.items()}), episodes, seed)
 
 
-def learned(path: str, settings: Mapping[str, Any], episodes: int, seed: int) -> tuple[str, list[float]]:
-    """(algorithm and mechanism, the same means) of a run's best policies in the same episodes, under the run's own mechanism.
+def learned(own: Entrant, settings: Mapping[str, Any], episodes: int, seed: int) -> list[float]:
+    """The same of a run's best policies, under the run's own mechanism."""
+    there = {**settings, "mechanism": own.params.mechanism}  # type: ignore[attr-defined]
+    sample = envs.make("allocation_log", 1, **there)
+    return means("allocation_log", there, seating.team_seats(own, own.load(), sample, seed), episodes, seed)
 
-    Raises UserError for a run of another game.
-    """
-    from experiments.stored import loaded
-    from marl.evaluate import play
 
-    setup, run, _ = loaded(path, games=("cluster", "allocation_log"))
-    mechanism = setup.config["env"]["mechanism"]
-    game = envs.make("allocation_log", episodes, **{**settings, "mechanism": mechanism})
-    game.reset(seed)
-    found: Evaluation = play(game, run.plan, run.policies)
-    count: int = game.params.n_agents  # type: ignore[attr-defined]
-    means = [float(found.metrics[:, :count, found.metric_names.index(metric)].mean()) for metric in SHOWN]
-    return f"{setup.config['algorithm']['name']} learners, {mechanism}", means
+def label(own: Entrant, tenants: int) -> str:
+    """Algorithm, mechanism, and what else a row of the run has to say: rivals, another number of tenants in training."""
+    p: Any = own.params
+    who = "learners" if own.rivals is None else f"learner of role tenant among {own.rivals}"
+    number = "" if p.n_agents == tenants else f", trained with {p.n_agents} tenants"
+    return f"{own.algorithm} {who}, {p.mechanism}{number}"
 
 
 def lines_of(name: str, settings: Mapping[str, Any], runs: Sequence[str], episodes: int, seed: int) -> list[tables.Line]:
     """The table: a row for each mechanism, for other placements, then for the runs."""
     from envs.resource_allocation.params import MECHANISMS
 
+    p: Any = envs.game(name).make_params(**settings)
+    rows = by_row(entrants(runs, "result", ("cluster", "allocation_log"), p, FREE), lambda run: label(run, p.n_agents))
     own: list[tuple[str, dict[str, Any]]] = [(m, {"mechanism": m}) for m in MECHANISMS]
     lines = [tables.Line(label, [measured(name, {**settings, **choice}, episodes, seed)]) for label, choice in [*own, *PLACED]]
-    return lines + tables.learners(learned(path, settings, episodes, seed) for path in runs)
+    found = {said: [learned(run, settings, episodes, seed) for run in seeds] for said, seeds in rows.items()}
+    return lines + [tables.Line(said, values, learners=True) for said, values in found.items()]
 
 
 def picture(overrides: Sequence[str], settings: Mapping[str, Any], path: Path) -> Path:
@@ -95,7 +95,13 @@ def main(arguments: Sequence[str]) -> int:
 
     options = parser("allocators")
     options.add_argument("overrides", nargs="*", metavar="key=value", help="parameters of env=allocation_log: trace=FILE n_agents=8 ...")
-    options.add_argument("--run", action="append", default=[], metavar="RUN", help="a run whose learners stand beside the mechanisms")
+    options.add_argument(
+        "--run",
+        action="append",
+        default=[],
+        metavar="RUN",
+        help="a run whose learners stand beside the mechanisms; of one configuration: seeds of a row",
+    )
     options.add_argument("--episodes", type=int, default=64, help="episodes of every row (64)")
     options.add_argument("--seed", type=int, default=0, help="of the episodes (0)")
     options.add_argument("-o", "--output", type=Path, help="write the table here as Markdown, with the picture beside it")

@@ -61,6 +61,7 @@ def schedule_of(setup: Setup) -> Schedule:
         checkpoint_every=config["checkpoint"]["every"],
         keep=config["checkpoint"]["keep"],
         patience=config["early_stopping"]["patience"],
+        evaluation_sample=config["evaluation"]["sample"],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ OPTIONAL = ("experiment", "profile")
 GROUPS = ("env", "algorithm", "curriculum", "tracker", *OPTIONAL)
 OF_SWEEPS = ("hydra/launcher", "hydra/sweeper", "hydra.launcher.", "hydra.sweeper.")
 """Hydra's own keys that are the user's to set: who runs a sweep, and how."""
+EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE]\+?\d{1,2}")
 NAMED = ("env.name", "algorithm.name", "curriculum.name")
 
 
@@ -69,8 +71,17 @@ def accepted(overrides: Sequence[str], sweep: bool = False) -> list[str]:
 
     Several values of a key (`seed=0,1`) are a sweep. An optional group that is null is left out, as it is by default. Raises UserError.
     """
-    found = [_accepted(line, sweep) for line in overrides]
+    found = [_accepted(_whole(line), sweep) for line in overrides]
     return [line for line in found if line is not None]
+
+
+def _whole(line: str) -> str:
+    """The override with whole numbers that are written with an exponent (`total_steps=1e6`) spelled out; anything else as it is."""
+    key, equals, text = line.partition("=")
+    values = text.split(",")
+    if not all(EXPONENT.fullmatch(value.strip()) and float(value).is_integer() for value in values):
+        return line
+    return f"{key}{equals}{','.join(str(int(float(value))) for value in values)}"
 
 
 def _accepted(line: str, sweep: bool) -> str | None:

@@ -55,8 +55,9 @@ def export(
     level: str = LEVELS[0],
     episode: int = 0,
     episodes: int = 1,
-    checkpoint: str = "best",
+    checkpoint: str = "result",
     baseline: str | None = None,
+    sample: bool | None = None,
 ) -> int:
     """Play episodes as `experiments.replay` does and write their rows into `output`; returns how many. Raises UserError."""
     from envs.auction.export import Export
@@ -66,9 +67,9 @@ def export(
     check_episode(episode, checkpoint)
     with Sink(output) as sink:
         for number in range(episode, episode + episodes):
-            with stage(what, number, checkpoint, baseline, prepared) as ready:
+            with stage(what, number, checkpoint, baseline, prepared, sample) as ready:
                 params: Any = ready.copies.params  # type: ignore[attr-defined]
-                play(ready.copies, ready.plan, ready.policies, watch=Export(params, level, number, sink.take))
+                play(ready.copies, ready.plan, ready.policies, watch=Export(params, level, number, sink.take), sample=ready.sample)
     return sink.rows
 
 
@@ -101,7 +102,7 @@ def main(arguments: Sequence[str]) -> int:
     load_modules(given.module)
     rows = export(
         what_of("export", given.what), given.output, level=given.level, episode=given.episode, episodes=given.episodes,
-        checkpoint=given.checkpoint, baseline=given.baseline,
+        checkpoint=given.checkpoint, baseline=given.baseline, sample=given.sample,
     )  # fmt: skip
     print(f"{rows:,} rows of {given.level}\n{given.output}")
     return 0

@@ -141,7 +141,8 @@ class Row:
         """What decides, in words."""
         if self.kind == SESSIONS:
             return f"{self.episodes} sessions a seed"
-        return f"{self.episodes:,} fresh greedy episodes a seed, {self.checkpoint} checkpoint"
+        how = "drawn" if self.run.get("evaluation", {}).get("sample") else "greedy"
+        return f"{self.episodes:,} fresh {how} episodes a seed, {self.checkpoint} checkpoint"
 
     @property
     def conventions(self) -> str:

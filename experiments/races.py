@@ -3,8 +3,8 @@
 A race is a file of `experiments/rows/races/`: a goal, our setting and theirs. A seed runs until as many evaluations in a row as
 `lasting` are at the goal; its steps are those of the first of them. One that does not get there counts with the race's cap, the
 longer of the two lengths. What is compared are restricted means, E[min(steps, cap)] (Royston and Parmar 2013): with censoring at
-the cap alone that is a plain mean, and a censored seed of theirs makes the ratio a lower bound. Seeds of both sides are resampled on
-their own (`marl.stats.interval`).
+the cap alone that is a plain mean, and a censored seed of theirs makes the ratio a lower bound. Its interval is Student's over the
+seeds of both sides (`marl.stats.ratio_interval`).
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def compare(race: Race, ours: Sequence[Outcome], theirs: Sequence[Outcome], fail
     capped = [[float(race.cap if s is None else s) for s in side] for side in steps]
     means = [sum(side) / len(side) if side else float("nan") for side in capped]
     enough = all(len(side) > 1 for side in capped)
-    ratio = stats.interval(lambda x, y: stats.mean(y) / stats.mean(x), *capped, seed=0) if enough else None
+    ratio = stats.ratio_interval(*capped, name=f"steps of {race.name}") if enough else None
     cpu = sum(o.cpu for o in (*ours, *theirs))
     return Comparison(race, steps[0], steps[1], (means[0], means[1]), ratio, list(failed), cpu)
 

@@ -124,8 +124,8 @@ def _details(row: Row, kept: Mapping[str, Any]) -> str:
         lines.append("Outcomes of episodes: " + ", ".join(f"{value} x {n:,}" for value, n in kept["counts"].items()) + ".")
     if kept["maximum"] is not None:
         lines.append(
-            f"Evaluations during training: mean {number(kept['over_training'])}, maximum {number(kept['maximum'])}; "
-            f"best checkpoints on fresh episodes {number(kept['best'])}."
+            f"Evaluations during training: mean {number(kept['over_training'])}, maximum {number(kept['maximum'])}"
+            + ("." if kept["best"] is None else f"; best checkpoints on fresh episodes {number(kept['best'])}.")
         )
     lines += [f"Missed: {text}." for text in kept["missed"]]
     if not kept["passed"]:
@@ -146,8 +146,8 @@ RACES_INTRODUCTION = """
 ## Sample efficiency
 
 Environment steps until a goal is reached, ours tuned, theirs as published: `marl reproduce --efficiency --all`. Means count a seed
-that never gets there (censored) with the cap, so that a censored seed of theirs makes the ratio a lower bound. The interval is a
-bootstrap over the seeds of both sides; a race passes where all of it is at least what is asked.
+that never gets there (censored) with the cap, so that a censored seed of theirs makes the ratio a lower bound. The interval is
+Student's over the seeds of both sides, of the ratio's logarithm; a race passes where all of it is at least what is asked.
 """
 
 

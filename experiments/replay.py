@@ -7,6 +7,7 @@ any other gets `experiments.pages.generic`: rewards, actions, observation column
 from __future__ import annotations
 
 import importlib
+from argparse import BooleanOptionalAction
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,22 +36,24 @@ def replay(
     output: str | Path | None = None,
     *,
     episode: int = 0,
-    checkpoint: str = "best",
+    checkpoint: str = "result",
     baseline: str | None = None,
     generic: bool = False,
+    sample: bool | None = None,
 ) -> History:
     """Play one episode of a run's checkpoint, and draw it into `output` where that is given; returns what happened, tick by tick.
 
     `what` is a run's folder, or `key=value` choices (`env=cluster`, ...) with a `baseline` that everybody plays. With a baseline
-    a run's folder gives the game alone. `generic` draws the generic page even where the game has its own. Raises UserError.
+    a run's folder gives the game alone. `generic` draws the generic page even where the game has its own. `sample`: whether the policies
+    draw from their distributions or act at their mode; None: as the run's evaluations did. Raises UserError.
     """
     check_episode(episode, checkpoint)
     if output is not None and Path(output).suffix not in FORMATS:
         raise UserError(f"output = {str(output)!r}: legal endings are {', '.join(FORMATS)}")
     from marl.history import record
 
-    with stage(what, episode, checkpoint, baseline) as ready:
-        found = record(ready.copies, ready.plan, ready.policies, ready.title, _fields(ready.setup))
+    with stage(what, episode, checkpoint, baseline, sample=sample) as ready:
+        found = record(ready.copies, ready.plan, ready.policies, ready.title, _fields(ready.setup), ready.sample)
     if output is not None:
         draw(found, Path(output), _own(found.name) if not generic else None)
     return found
@@ -66,22 +69,27 @@ def check_episode(episode: int, checkpoint: str) -> None:
 
 @dataclass(frozen=True)
 class Stage:
-    """One copy of a game at the beginning of an episode, and who plays it: a run's policies, or everybody a baseline."""
+    """One copy of a game at the beginning of an episode, and who plays it: a run's policies, or everybody a baseline.
+
+    `sample`: whether they draw (`marl.sample`).
+    """
 
     setup: Setup
     copies: Copies
     plan: Mapping[str, Part]
     policies: Mapping[str, Any]
     title: str
+    sample: bool = False
 
 
 @contextmanager
 def stage(
     what: str | Path | Sequence[str],
     episode: int,
-    checkpoint: str = "best",
+    checkpoint: str = "result",
     baseline: str | None = None,
     given: Callable[[Any], Mapping[str, Any]] | None = None,
+    sample: bool | None = None,
 ) -> Iterator[Stage]:
     """An episode of a run's folder or of a game's `key=value` choices, see `replay`; `given` finds parameters that
     replace some of the present ones.
@@ -91,8 +99,8 @@ def stage(
     from experiments.build import copies_of
 
     if isinstance(what, str | Path):
-        setup, run, step = loaded(what, checkpoint)
-        seed, who = run.final_seed, f"{setup.config['algorithm']['name']}, {checkpoint} checkpoint, step {step:,}"
+        setup, run, step, name = loaded(what, checkpoint)
+        seed, who = run.final_seed, f"{setup.config['algorithm']['name']}, {name} checkpoint, step {step:,}"
     else:
         setup, run = compose(what), None
         seed, who = setup.config["seed"], ""
@@ -107,7 +115,10 @@ def stage(
             plan, policies = run.plan, run.policies
         else:
             plan, policies = _everybody(copies, baseline, seed + episode)
-        yield Stage(setup, copies, plan, policies, f"{copies.name}: {baseline or who}, episode {episode}")
+        asked = setup.config["evaluation"]["sample"] if sample is None else sample
+        draws = asked and baseline is None
+        how = ", drawn" if draws else ""
+        yield Stage(setup, copies, plan, policies, f"{copies.name}: {baseline or who}{how}, episode {episode}", draws)
     finally:
         copies.close()
 
@@ -157,8 +168,11 @@ def episode_parser(name: str) -> Parser:
     options = parser(name)
     options.add_argument("what", nargs="+", metavar="RUN | key=value", help="a run's folder, or a game: env=cluster env.mechanism=drf ...")
     options.add_argument("--episode", type=int, default=0, help="which of the evaluation's episodes, or the first (0)")
-    options.add_argument("--checkpoint", default="best", help="best or last (best)")
+    options.add_argument(
+        "--checkpoint", default="result", help="result, best or last (result: the best where the run has one, else the last)"
+    )
     options.add_argument("--baseline", metavar="NAME", help="everybody plays this; without a run by default the game's reference")
+    options.add_argument("--sample", action=BooleanOptionalAction, help="policies draw, or act at their mode (as the run's evaluations)")
     return options
 
 
@@ -178,7 +192,7 @@ def main(arguments: Sequence[str]) -> int:
     load_modules(given.module)
     found = replay(
         what_of("replay", given.what), given.output, episode=given.episode, checkpoint=given.checkpoint, baseline=given.baseline,
-        generic=given.generic,
+        generic=given.generic, sample=given.sample,
     )  # fmt: skip
     print(f"{found.title}: {found.ticks:,} ticks\n{pages.ending(found)}\n{given.output}")
     return 0

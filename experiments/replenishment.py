@@ -1,25 +1,26 @@
 """`marl replenishment`: what daily demand costs on days that nobody was trained or tuned on, under scripted policies and runs.
 
 Levels of base stock, (s, S) and moving averages are searched on the training days by the rules themselves (`envs.supply_chain.tuning`),
-item by item; learners are runs of `experiment=supply_chain_log`, those of one algorithm seeds of one row. All replay the held-out days
+item by item. Learners are runs of `experiment=supply_chain_log` in the table's setting, but for `FREE`, the part of the file;
+all items of a row play as the run was trained to. Runs that differ in their seed alone are seeds of one row. All replay the held-out days
 from the first to the last, once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from experiments import tables
-from experiments.cli import parser
+from experiments import scoring, seating, tables
+from experiments.cli import load_modules, parser
 from experiments.compose import Setup, compose
+from experiments.entrants import Entrant, by_row, entrants
 from marl.errors import UserError
 
-if TYPE_CHECKING:
-    from marl.evaluate import Evaluation
-
+FREE = ("split",)
+"""Parameters in which a run's training may differ from the table, which is of the held-out days in any case."""
 BASELINES = {
     "pass_through": "orders what was sold the day before",
     "base_stock": "up to fixed levels, tuned",
@@ -47,39 +48,40 @@ def held_out(setup: Setup) -> Any:
 def scripted_row(setup: Setup, baseline: str) -> list[float]:
     """Means over items of the table's metrics where everybody plays a baseline."""
     from marl.team import parts, scripted
+
+    sample = _copies(setup, 1)
+    plan = parts(sample, "group")
+    return _played(setup, (plan, {name: scripted(sample, part, baseline, 0) for name, part in plan.items()}))
+
+
+def learned_row(setup: Setup, own: Entrant) -> list[float]:
+    """The same of a run's last policies: which were best was judged by one item."""
+    return _played(setup, seating.team_seats(own, own.load(), _copies(setup, 1), 0))
+
+
+def _copies(setup: Setup, n: int) -> Any:
+    """Copies of the held-out days."""
     from marl.vector import VectorGame
 
     assert setup.game is not None
-    game = VectorGame(setup.game, 1, held_out(setup))
-    plan = parts(game, "group")
-    return _played(game, plan, {name: scripted(game, part, baseline, 0) for name, part in plan.items()})
+    return VectorGame(setup.game, n, held_out(setup))
 
 
-def learned_row(setup: Setup, path: str) -> tuple[str, list[float]]:
-    """(algorithm, the same) of a run's last policies: which were best was judged by one item. Raises UserError for another setting."""
-    from experiments.stored import loaded
-    from marl.vector import VectorGame
+def _played(setup: Setup, seats: seating.Seats) -> list[float]:
+    from marl.evaluate import evaluate
 
-    own, run, _ = loaded(path, "last", games=("supply_chain_log",))
-    if own.params != setup.params:
-        other = [k for k, v in asdict(own.params).items() if v != asdict(setup.params)[k]]  # type: ignore[call-overload]
-        raise UserError(f"--run {path}: its env.{other[0]} differs, runs of one setting stand in one table")
-    assert own.game is not None
-    return own.config["algorithm"]["name"], _played(VectorGame(own.game, 1, held_out(own)), run.plan, run.policies)
-
-
-def _played(game: Any, plan: Mapping[str, Any], policies: Mapping[str, Any]) -> list[float]:
-    from marl.evaluate import play
-
-    game.reset(0)
-    found: Evaluation = play(game, plan, policies)
+    found = evaluate(lambda n: _copies(setup, n), *seats, 1, scoring.episodes_of(0))
     return [float(found.metrics[0, :, found.metric_names.index(name)].mean()) for name in SHOWN]
 
 
 def lines_of(setup: Setup, runs: Sequence[str]) -> list[tables.Line]:
-    """The table: a row for each scripted policy, then for the runs of each algorithm, of the same setting. Raises UserError."""
+    """The table: a row for each scripted policy, then for the runs of each configuration, of the same setting. Raises UserError."""
+    assert setup.params is not None
+    own = entrants(runs, "last", ("supply_chain_log",), setup.params, FREE)
+    rows = by_row(own, lambda run: run.algorithm if run.rivals is None else f"{run.algorithm}, one item among {run.rivals}")
     lines = [tables.Line(name, [scripted_row(setup, name)]) for name in BASELINES]
-    return lines + tables.learners(learned_row(setup, path) for path in runs)
+    found = {label: [learned_row(setup, run) for run in seeds] for label, seeds in rows.items()}
+    return lines + [tables.Line(label, values, learners=True) for label, values in found.items()]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -87,10 +89,11 @@ def main(arguments: Sequence[str]) -> int:
     options = parser("replenishment")
     options.add_argument("overrides", nargs="*", metavar="key=value", help="of experiment=supply_chain_log: env.trace=FILE ...")
     options.add_argument(
-        "--run", action="append", default=[], metavar="RUN", help="a run whose learners stand beside; of one algorithm: seeds of a row"
+        "--run", action="append", default=[], metavar="RUN", help="a run whose learners stand beside; of one configuration: seeds of a row"
     )
     options.add_argument("-o", "--output", type=Path, help="write the table here as Markdown")
     given = options.parse_intermixed_args(list(arguments))
+    load_modules(given.module)
     setup = compose(["experiment=supply_chain_log", *given.overrides])
     rows = [line.cells() for line in lines_of(setup, given.run)]
     print(tables.table(["policy", *SHOWN], rows))

@@ -33,6 +33,9 @@ def maybe(low: float, high: float, unit: str, help: str) -> Any:
 class Evaluation:
     every: int | None = maybe(1, COUNT, "steps or episodes", "between evaluations; null: a twentieth of the run")
     episodes: int = param(32, 2, 1_000_000, "episodes", "of each evaluation, on fixed seeds; an interval needs two")
+    sample: bool = field(
+        default=False, metadata={"limits": Limits(help="whether policies draw from their distributions, instead of acting at their mode")}
+    )
 
 
 @dataclass

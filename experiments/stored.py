@@ -77,18 +77,34 @@ class Loaded(NamedTuple):
     setup: Setup
     run: Run
     step: int
+    checkpoint: str
 
 
-def loaded(path: str | Path, checkpoint: str = "best", games: Sequence[str] = ()) -> Loaded:
-    """The run in a folder, of one of these games where some are named. Raises UserError."""
-    from experiments.build import run_of
-
+def opened(path: str | Path, games: Sequence[str] = ()) -> tuple[RunFolder, Setup]:
+    """A run's folder and its configuration, of one of these games where some are named. Raises UserError."""
     folder = find(Path(path))
     setup = to_play(folder)
     if games and (setup.game is None or setup.game.name not in games):
         legal = f"legal {'is' if len(games) == 1 else 'are'} {' and '.join(games)}"
         raise UserError(f"--run {path}: env = {setup.config['env']['name']!r}, {legal}")
+    return folder, setup
+
+
+def loaded(path: str | Path, checkpoint: str = "result") -> Loaded:
+    """The run in a folder with the policies of a checkpoint. Raises UserError."""
+    from experiments.build import run_of
+
+    folder, setup = opened(path)
     run = run_of(setup, folder)
-    step = run.load(f"{checkpoint}.pt")
-    run.close()
-    return Loaded(setup, run, step)
+    name, step = take(run, folder, checkpoint)
+    return Loaded(setup, run, step, name)
+
+
+def take(run: Run, folder: RunFolder, asked: str) -> tuple[str, int]:
+    """Give a run its policies of a checkpoint; returns which and its step. Raises UserError, also for a best that has gone."""
+    name = folder.checkpoint(asked)
+    step = run.load(f"{name}.pt")
+    run.close()  # evaluations play copies of their own
+    if name != asked and name == "last" and run.has_best:
+        raise UserError(f"{folder.best}: no such file, and the run had one; its last policies: --checkpoint last")
+    return name, step

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,17 +29,13 @@ class Line:
 
     def cells(self) -> list[str]:
         """The row as texts: a number, or the mean over seeds with its interval."""
-        seeds = len(self.values)
-        label = f"{self.label}, {seeds} seed{'s' if seeds > 1 else ''}" if self.learners else self.label
+        label = seeded(self.label, len(self.values)) if self.learners else self.label
         return [label, *(spread(column) for column in zip(*self.values))]
 
 
-def learners(found: Iterable[tuple[str, list[float]]]) -> list[Line]:
-    """A row for each label, of the values of every run that has it."""
-    seeds: dict[str, list[list[float]]] = {}
-    for label, values in found:
-        seeds.setdefault(label, []).append(values)
-    return [Line(label, values, learners=True) for label, values in seeds.items()]
+def seeded(label: str, seeds: int) -> str:
+    """The label of a row of several seeds."""
+    return f"{label}, {seeds} seed{'s' if seeds > 1 else ''}"
 
 
 WIDE = 140
@@ -89,17 +85,50 @@ def summary(report: Mapping[str, Any], speed: float | None = None) -> str:
     """The end of a run as a table: returns by role and of everybody playing a baseline, score, metrics, steps/s.
 
     `report` is an evaluation.json: `return` with mean, low, high and episodes, `metrics`, `scores` by role and `together`, of all,
-    `baselines` and why some were `refused`.
+    `baselines` and why some were `refused`. Of a run's own setting also `checkpoint` and `step`, every one of its `checkpoints`, how
+    far the `known` answer is, and the `recipe` that finds it.
     """
-    played = {"learned": report, **report["baselines"]}
+    own = f"learned ({report['checkpoint']}, step {report['step']:,})" if "checkpoint" in report else "learned"
+    played = {own: report, **report["baselines"]}
     rows = [[name, interval(found["return"])] for name, found in played.items()]
     values = [found["metrics"] for found in played.values()]
     text = [players(["everybody plays", "return, mean [95 % interval]"], rows, list(report["metrics"]), values)]
     text += scores(report)
-    for role, gain in report.get("exploitability", {}).items():
-        text.append(f"a best response of {role} gains {interval(gain)} over {number(gain['present'])}")
+    text += checkpoints(report)
+    text += answers(report)
+    text += exploited(report)
     speeds = "" if speed is None else f"   env steps/s: {speed:,.0f}"
-    return "\n".join([*text, f"episodes: {report['return']['episodes']:,}{speeds}"])
+    return "\n".join([*text, f"episodes: {report['return']['episodes']:,}, of seeds that nothing was trained or chosen on{speeds}"])
+
+
+def checkpoints(report: Mapping[str, Any]) -> list[str]:
+    """A line for every checkpoint of a run, the reported one first; one line where all learn for themselves, which has no best."""
+    found = report.get("checkpoints", {})
+    if set(found) == {"last"}:
+        return (
+            ["no best policy: none is chosen where several learn for themselves, the last is what was learned"]
+            if report["learners"] > 1
+            else []
+        )
+    if len({kept["step"] for kept in found.values()}) < 2:
+        return []
+    lines = []
+    for name, kept in found.items():
+        score = (kept["score"] or {}).get("mean")
+        scored = "" if score is None else f", score {number(score)}"
+        lines.append(f"{name} policy, step {kept['step']:,}: return {number(kept['return']['mean'])}{scored}")
+    return lines
+
+
+def answers(report: Mapping[str, Any]) -> list[str]:
+    """A line for every metric whose value is known where all play the equilibrium or the optimum, and which recipe is made to find it."""
+    lines = []
+    for name, (learned, known, far) in report.get("known", {}).items():
+        off = f"off by {number(abs(learned - known))}" + (f" ({abs(learned / known - 1):.0%})" if known else "")
+        lines.append(f"known answer: {name} {number(known)}, learned {number(learned)}, {off}{': not reached' if far else ''}")
+    if report.get("recipe"):
+        lines.append(f"made to find it: marl train {report['recipe']}")
+    return lines
 
 
 def scores(report: Mapping[str, Any]) -> list[str]:
@@ -111,3 +140,20 @@ def scores(report: Mapping[str, Any]) -> list[str]:
             f"score of {role}: {interval(score)} ({against})" if score["mean"] is not None else f"no score of {role}: {score['reason']}"
         )
     return text
+
+
+def exploited(report: Mapping[str, Any]) -> list[str]:
+    """A line for what a best response of every role gains over the policies as they draw, and one over their modes."""
+    told = {"drawn": "as they draw", "mode": "at their mode"}
+    return [
+        f"a best response of {role} to policies {told[way]} gains at least {interval(gain)} over {number(gain['present'])}"
+        for role, gains in report.get("exploitability", {}).items()
+        for way, gain in gains.items()
+    ]
+
+
+def drawn(report: Mapping[str, Any]) -> list[str]:
+    """How the policies acted, where they drew, and why some of them did not."""
+    if not report.get("sample"):
+        return []
+    return ["policies drew from their distributions", *(f"{part} acted at its mode: {why}" for part, why in report["certain"].items())]

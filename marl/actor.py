@@ -10,22 +10,25 @@ import numpy.typing as npt
 import torch
 from tianshou.algorithm.algorithm_base import Policy
 
-from marl import spaces
+from marl import rng, spaces
 from marl.copies import Copies
 from marl.errors import UserError
 from marl.game import Discrete
 from marl.recall import Recall
+from marl.sample import drawn, reasons
 from marl.team import Part
 
 
 class Actor:
-    """Policies at their mode. `act` takes what the environment showed and gives what it takes.
+    """Policies at their mode, or drawn. `act` takes what the environment showed and gives what it takes.
 
+    What is drawn is addressed by `seed`, copy, agent and how often `act` was asked for the agent: two actors of one run do the
+    same when they are asked the same. `certain` says of which parts there is nothing to draw, and why (`marl.sample`).
     Policies with memory remember what `act` was shown, each agent of each copy for itself, until `reset`: call it when
     an episode begins. They count a call as a tick. Policies without memory need no `reset`.
     """
 
-    def __init__(self, copies: Copies, plan: Mapping[str, Part], policies: Mapping[str, Policy]) -> None:
+    def __init__(self, copies: Copies, plan: Mapping[str, Part], policies: Mapping[str, Policy], seed: int = 0) -> None:
         self.agents, self.plan, self.policies = copies.agents, dict(plan), dict(policies)
         self._shape = (copies.n_agents, copies.obs.shape[2])
         for policy in self.policies.values():
@@ -33,6 +36,8 @@ class Actor:
             policy.eval()
         self._recalls: dict[tuple[str, str], Recall] = {}  # by part, and by agent where each is asked for itself
         self._copies = 0
+        self.certain, self._seed = reasons(self.policies), rng.derive(seed, "act")
+        self._asked = np.zeros(copies.n_agents, np.int64)
 
     def reset(self, over: npt.NDArray[np.bool_] | None = None) -> None:
         """An episode begins: forget everything, or the copies marked in over [B], of those that `act` was last shown."""
@@ -45,8 +50,8 @@ class Actor:
             if not agent:
                 recall.forget(np.repeat(np.asarray(over, np.bool_), self.plan[name].n))
 
-    def act(self, obs: Any, mask: Mapping[str, Any] | npt.NDArray[np.bool_] | None = None) -> Any:
-        """Actions for observations.
+    def act(self, obs: Any, mask: Mapping[str, Any] | npt.NDArray[np.bool_] | None = None, sample: bool = False) -> Any:
+        """Actions for observations: the policies' modes, or with `sample` drawn from their distributions.
 
         {agent: row [O]} gives {agent: action in its PettingZoo space}; an array [A, O] or [B, A, O] gives actions
         [A, U] or [B, A, U] in the units of the action table. `mask` likewise, where the game masks choices; all
@@ -54,7 +59,7 @@ class Actor:
         is memory, another number of copies than before.
         """
         if isinstance(obs, Mapping):
-            return {agent: self._one(agent, row, None if mask is None else mask[agent]) for agent, row in obs.items()}
+            return {agent: self._one(agent, row, None if mask is None else mask[agent], sample) for agent, row in obs.items()}
         rows = np.asarray(obs, np.float32)
         if rows.ndim not in (2, 3) or rows.shape[-2:] != self._shape:
             raise UserError(
@@ -68,7 +73,7 @@ class Actor:
         for name, part in self.plan.items():
             own = whole[:, part.lo : part.hi, : part.group.width]
             masks = None if legal is None else legal[:, part.lo : part.hi, : part.mask_width]
-            out[:, part.lo : part.hi, : part.group.action_width] = self._rows(name, own, masks, part.lo)
+            out[:, part.lo : part.hi, : part.group.action_width] = self._rows(name, own, masks, part.lo, sample)
         return out.reshape(*rows.shape[:-1], width)
 
     def _check_copies(self, count: int) -> None:
@@ -76,7 +81,9 @@ class Actor:
             raise UserError(f"observations of {count} copies after {self._copies}: policies with memory need reset() in between")
         self._copies = count
 
-    def _rows(self, name: str, obs: npt.NDArray[Any], mask: npt.NDArray[Any] | None, first: int, agent: str = "") -> npt.NDArray[Any]:
+    def _rows(
+        self, name: str, obs: npt.NDArray[Any], mask: npt.NDArray[Any] | None, first: int, sample: bool, agent: str = ""
+    ) -> npt.NDArray[Any]:
         """Actions [B, k, U] in units for observations [B, k, O] of a part's agents from number `first` on, or of `agent` alone."""
         part, policy = self.plan[name], self.policies[name]
         if not np.isfinite(obs).all():
@@ -92,9 +99,16 @@ class Actor:
             recall = self._recalls.get((name, agent)) or self._recalls.setdefault((name, agent), Recall(policy, len(flat)))
             out = recall.ask(policy, flat)
             recall.keep(out)
-        return np.asarray(policy.map_action(out.act)).reshape(*shape, -1)
+            act = drawn(policy, part, self._address(shape[0], first), flat, out, first) if sample else out.act
+        self._asked[first : first + shape[1]] += 1
+        return np.asarray(policy.map_action(act)).reshape(*shape, -1)
 
-    def _one(self, agent: str, row: Any, mask: Any) -> Any:
+    def _address(self, copies: int, agent: int) -> rng.Address:
+        """Where the draws of an agent stand in each of the copies."""
+        none = np.zeros(copies, np.int64)
+        return rng.keys(self._seed, 0, copies), none, none + self._asked[agent]
+
+    def _one(self, agent: str, row: Any, mask: Any, sample: bool) -> Any:
         if agent not in self.agents:
             raise UserError(f"observation of unknown agent {agent!r}: agents are {', '.join(self.agents)}")
         i = self.agents.index(agent)
@@ -105,7 +119,7 @@ class Actor:
             raise UserError(f"observation of {agent} = {row!r}: {part.group.width} numbers are expected") from error
         if len(given) != part.group.width:
             raise UserError(f"observation of {agent} has {len(given)} columns: expected {part.group.width}")
-        action = self._rows(name, given[None, None], None if mask is None else np.asarray(mask)[None], i, agent)[0, 0]
+        action = self._rows(name, given[None, None], None if mask is None else np.asarray(mask)[None], i, sample, agent)[0, 0]
         form = spaces.form(part.group.action)
         if form == "named":
             kinds = part.group.action.items()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from tianshou.trainer import OffPolicyTrainerParams, OnPolicyTrainerParams
 from tianshou.utils.logger.logger_base import LazyLogger
 
-from marl import sight
+from marl import rng, sight
 from marl.collect import LaneCollector
 from marl.hindsight import HindsightBuffer
 from marl.joint import TeamBuffer
@@ -16,6 +16,7 @@ from marl.priority import PrioritisedBuffer, PrioritisedTeamBuffer
 from marl.replay import Buffers, LaneBuffer
 from marl.schedule import Schedule
 from marl.sequences import SequenceBuffer, Stretch, TeamSequenceBuffer
+from marl.survivors import Survivors
 from marl.team import Part, Team
 
 EPOCH_TICKS = 128
@@ -66,20 +67,25 @@ def made_for(learner: Any, part: Part) -> dict[str, Any]:
     return shape
 
 
-def make_buffers(team: Team, n_envs: int, settings: Any, seed: int) -> Buffers:
+def make_buffers(team: Team, n_envs: int, settings: Any, seed: int, stage: str = "") -> Buffers:
     """A rollout for each part that learns, or a ring of `settings.replay` rows off-policy.
 
     A learner that is `CENTRAL` gets the global state and team rows beside its lanes, one with `COSTS` the game's cost
-    columns, one whose policy has memory sequences.
+    columns, one whose policy has memory sequences. Parts that are paid as a team hold the same ticks, as many as its largest
+    part's ring holds. Each part of each stage of a run draws from a stream of its own.
     """
     buffers = Buffers()
-    for i, (name, learner) in enumerate(team.learners.items()):
+    largest = max(team.plan[name].n for name in team.learners)
+    for name, learner in team.learners.items():
         own: Any = learner
         part = team.plan[name]
-        rows = settings.rollout if team.on_policy else max(-(-settings.replay // (part.n * n_envs)), settings.rollout)
+        n = largest if part.teams else part.n
+        rows = settings.rollout if team.on_policy else max(-(-settings.replay // (n * n_envs)), settings.rollout)
         fields, width = own.FIELDS, own.policy.row_width
-        how: dict[str, Any] = {"fields": fields, "keep_next": not team.on_policy, "seed": seed + i}
+        stream = rng.derive(seed, f"replay of {name}{stage and f', {stage}'}")
+        how: dict[str, Any] = {"fields": fields, "keep_next": not team.on_policy, "seed": stream}
         how["costs"] = len(part.costs) if getattr(own, "COSTS", False) else 0
+        how["gamma"] = settings.gamma if getattr(settings, "cvar", 1.0) < 1.0 else None
         remembers = getattr(own.policy, "state_width", 0) > 0
         if remembers:
             how["stretch"] = _stretch(settings, own.policy.state_width, team.on_policy)
@@ -87,6 +93,9 @@ def make_buffers(team: Team, n_envs: int, settings: Any, seed: int) -> Buffers:
         if getattr(own, "CENTRAL", False):
             how["state_width"] = part.state_width
         buffers[name] = _kind(own, settings, part, remembers, how)(part.n, n_envs, rows, part.width, width, **how)
+        if part.teams:
+            buffers.survivors = buffers.survivors or Survivors(cast(Any, team.learners), buffers)
+            buffers[name].survivors = buffers.survivors
     return buffers
 
 

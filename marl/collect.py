@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ from marl.game import TERMINATED, TRUNCATED
 from marl.joint import TeamBuffer
 from marl.recall import Recall
 from marl.replay import Buffers
+from marl.sample import drawn
 from marl.sequences import SequenceBuffer, TeamSequenceBuffer
 from marl.team import Part, Team
 
@@ -51,14 +53,28 @@ class Episodes:
     def __len__(self) -> int:
         return sum(len(x) for x in self.lengths)
 
+    def row(self, copies: Copies, learners: Sequence[int]) -> dict[str, float]:
+        """Means over these agents of `copies`, as keys of metrics.jsonl."""
+        agents = np.asarray(learners)
+        returns, metrics, costs = (np.concatenate(x)[:, agents] for x in (self.returns, self.metrics, self.costs))
+        row = {"train/return": float(returns.mean()), "train/length": float(np.concatenate(self.lengths).mean())}
+        for role, view in copies.groups.items():
+            own = (agents >= view.group.lo) & (agents < view.group.hi)
+            row[f"train/{role}/return"] = float(returns[:, own].mean())
+        row |= {f"train/{name}": float(metrics[:, :, k].mean()) for k, name in enumerate(copies.metric_names)}
+        return row | {f"train/cost/{name}": float(costs[:, :, k].mean()) for k, name in enumerate(copies.cost_names)}
+
 
 class LaneCollector(BaseCollector):
     """Steps copies with a team's policies and writes what the learning parts saw into their buffers.
 
     A step counted here is one tick of one copy. `finished` gathers episodes until `take_finished`. Buffers hold what the
     parts' convention pays; returns are sums of the game's own rewards. `time_limit`: bootstrap or terminal (`marl.convention`).
-    Policies with memory have a state a lane (`marl.recall`), which ends with the lane's episode.
+    Policies with memory have a state a lane (`marl.recall`), which ends with the lane's episode. Policies that do not learn act at
+    their mode, those of the parts in `drawing` as `marl.sample` draws them.
     """
+
+    drawing: Collection[str] = frozenset()
 
     def __init__(self, team: Team, copies: Copies, buffers: Buffers, seed: int, device: str = "cpu", time_limit: str = BOOTSTRAP) -> None:
         if time_limit not in TIME_LIMITS:
@@ -78,9 +94,8 @@ class LaneCollector(BaseCollector):
         self._length = np.zeros(copies.n_envs, np.int64)
         self._learners = np.zeros(copies.n_agents, np.bool_)
         self._remember()
-        for name in self.buffer:
-            part = self.team.plan[name]
-            self._learners[part.lo : part.hi] = True
+        for part in self.team.plan.values():
+            self._learners[part.lo : part.hi] = part.learns
 
     def _remember(self) -> None:
         """No lane remembers anything."""
@@ -135,12 +150,10 @@ class LaneCollector(BaseCollector):
         return CollectStats(n_collected_episodes=count, n_collected_steps=n_step, returns=returns, lens=lengths)
 
     def _write_heads(self) -> None:
-        paid = self._return.astype(np.float32)
         for name, buffer in self.buffer.items():
             if not buffer.keep_next:
                 part = self.team.plan[name]
-                own = slice(part.lo, part.hi)
-                buffer.write_head(pay(part.reward, paid, self._learners, None)[:, own], self._cost[:, own])
+                buffer.write_head(self._cost[:, part.lo : part.hi])
 
     def _tick(self) -> None:
         copies, buffers = self.copies, self.buffer
@@ -158,10 +171,11 @@ class LaneCollector(BaseCollector):
             self._cost += copies.cost
         over = copies.status != 0
         ended = self._ended(over, acted)
+        apart = self._apart(ended)
         for name, row in written.items():
             part = self.team.plan[name]
             row["rew"] = pay(part.reward, copies.reward, self._learners, acted)[:, part.lo : part.hi]
-            self._write(name, row, ended, acted)
+            self._write(name, row, ended if part.teams else apart, acted)
         if ended is not None:
             self._forget(ended[2])
         if over.any():
@@ -176,7 +190,8 @@ class LaneCollector(BaseCollector):
         if name not in self.buffer:
             out = recall.ask(policy, flat)
             recall.keep(out)
-            return {}, np.asarray(policy.map_action(out.act)).reshape(b, n, -1)
+            raw = drawn(policy, part, self.copies.address, flat, out) if name in self.drawing else out.act
+            return {}, np.asarray(policy.map_action(raw)).reshape(b, n, -1)
         before = {"memory": self._states(name)} if recall.width else {}
         learner: Any = self.team.learners[name]
         if self.collect_step * n < self.team.warm_up:
@@ -207,7 +222,10 @@ class LaneCollector(BaseCollector):
         return UserError(f"policy of {name} acts NaN after {self.collect_step} steps: its parameters diverged, lower algorithm.lr")
 
     def _ended(self, over: npt.NDArray[np.bool_], acted: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_] | None:
-        """[3, B, A] terminated, truncated, done; None where no lane ended. An agent that left has its last row terminated."""
+        """[4, B, A] terminated, truncated, done, left (`marl.replay`); None where no lane ended.
+
+        An agent that left has its last row terminated.
+        """
         left = None if self.copies.alive.all() else ~self.copies.alive
         if left is None and acted is None and not over.any():
             return None
@@ -217,7 +235,25 @@ class LaneCollector(BaseCollector):
         if left is not None:
             terminated |= left & ~over[:, None]  # of a copy that is over, `alive` shows the next episode
         truncated = np.broadcast_to((self.copies.status == TRUNCATED)[:, None], shape) & ~terminated
-        return np.stack([terminated, truncated, terminated | truncated])
+        return np.stack([terminated, truncated, terminated | truncated, self._left(left, over, acted, truncated)])
+
+    def _left(self, away: Any, over: npt.NDArray[np.bool_], acted: Any, truncated: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """[B, A] who is not there after this tick (`away`, None if all are) though its team goes on, or would if it were not cut short."""
+        found = np.zeros(truncated.shape, np.bool_)
+        if self.buffer.survivors is None:
+            return found
+        if away is not None:
+            found |= away & (~over & self.copies.alive[:, self._learners].any(1))[:, None]
+        if acted is not None:  # who else left in the very tick of a cut is not told
+            found |= truncated & over[:, None] & ~acted & acted[:, self._learners].any(1)[:, None]
+        return found
+
+    def _apart(self, ended: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_] | None:
+        """The same where agents of a copy end each in its own way: one that is cut alone has not terminated. A team ends as one."""
+        if ended is None or self.copies.own_ends is None or self._terminal:
+            return ended
+        terminated, truncated = self.copies.own_ends
+        return np.stack([(ended[0] | terminated) & ~truncated, (ended[1] | truncated) & ~terminated, ended[2]])
 
     def _write(self, name: str, row: dict[str, Any], ended: Any, acted: Any) -> None:
         part, buffer, copies = self.team.plan[name], self.buffer[name], self.copies
@@ -230,11 +266,13 @@ class LaneCollector(BaseCollector):
                 row["state_next"] = copies.final_state
         buffer.write(row, None if ended is None else ended[:, :, own], None if acted is None else acted[:, own])
         if ended is not None and not buffer.keep_next and ended[1][:, own].any():
-            buffer.write_cut(ended[1][:, own], part.rows(copies.final_obs, copies.final_mask))
-            if isinstance(buffer, TeamBuffer):
-                buffer.write_state_cut(ended[1][:, own].any(1), copies.final_state)
+            cut = ended[1][:, own]
+            if isinstance(buffer, TeamBuffer):  # whose critics read all members at once
+                cut = np.broadcast_to(cut.any(1, keepdims=True), cut.shape)
+                buffer.write_state_cut(cut[:, 0], copies.final_state)
+            buffer.write_cut(cut, part.rows(copies.final_obs, copies.final_mask))
             if isinstance(buffer, SequenceBuffer | TeamSequenceBuffer):
-                buffer.write_memory_cut(ended[1][:, own], self._states(name))
+                buffer.write_memory_cut(cut, self._states(name))
 
     def _finish(self, over: npt.NDArray[np.bool_]) -> None:
         self.finished.returns.append(self._return[over])

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from marl.errors import UserError
 from marl.game import B1, F4, F8, ActionTable, Column, Component, Discrete, Role, Table, bounds
+from marl.rng import Address
 
 SHOWN = (
     "obs", "final_obs", "reward", "components", "cost", "status", "alive", "action_mask", "final_mask", "metrics",
@@ -97,6 +98,8 @@ class Copies(ABC):
     final_obs [B, A, O]: what the last step led to, before the auto-reset; final_state and final_mask likewise.
     reward [B, A] f32 = components [B, A, R] f64 weighted; cost [B, A, C] f64.
     status [B] i8: RUNNING, TERMINATED or TRUNCATED. alive [B, A]: who acts in the next step.
+    own_ends: (terminated [B, A], truncated [B, A]) of agents whose last step the latest one was, never both; None where all agents
+    of a copy end as `status` says and who leaves before is terminated.
     action_mask [B, A, M]: legal choices of the Discrete columns. state [B, S] f32: the global state.
     metrics [B, A, K] f64: of the episode that ended last. residual [B, Q] f64: the audit, each 0.
     """
@@ -105,6 +108,7 @@ class Copies(ABC):
     n_envs: int
     metric_names: tuple[str, ...]
     roles: tuple[Role, ...]
+    own_ends: tuple[B1, B1] | None = None
     masked: bool = False
     """Whether the game masks choices: `action_mask` is then worth showing to a policy."""
     _begun = False
@@ -221,6 +225,11 @@ class Copies(ABC):
     @abstractmethod
     def reset(self, seed: int, first: int = 0) -> F4:
         """Start episode 0 of copies first .. first + B - 1 of a run with this seed; returns obs."""
+
+    @property
+    @abstractmethod
+    def address(self) -> Address:
+        """Key, episode and tick [B] of the copies, from which whoever plays them may draw (`marl.rng.uniforms`)."""
 
     @abstractmethod
     def step(self, action: Any) -> None:

@@ -234,7 +234,7 @@ def source(game: Game) -> str:
         name=_plain(game.step).__module__,
         imports="\n".join(imports),
         state="\n".join(f"    {f}: Any" for f in fields),
-        numbers="\n".join(f"    {f}: Any" for f in numbers),
+        numbers="\n".join(f"    {f}: Any" for f in numbers) or "    pass",  # rules may read no parameter
         out="\n".join(f"    {f}: Any" for f in OUT),
         cache="__main__" not in {_plain(rule).__module__ for rule in rules.values()},
         legal=LEGAL if "mask_rule" in rules else "",

@@ -138,6 +138,8 @@ class EnsemblePolicy(LightPolicy):
     `members`: of each run, its parts and their policies.
     """
 
+    certain = "an ensemble combines what its members do to one action"
+
     def __init__(
         self, part: Part, members: Sequence[Sequence[tuple[Part, Policy]]], kind: str, weights: F8, temperature: float = 1.0
     ) -> None:

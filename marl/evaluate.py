@@ -1,8 +1,11 @@
-"""Evaluation: frozen policies on fixed seeds, one episode a copy, so that two policies meet the same draws."""
+"""Evaluation: frozen policies on fixed seeds, one episode a copy, so that two policies meet the same draws.
+
+They act at their mode, or as `marl.sample` draws them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,6 +19,7 @@ from marl import rng
 from marl.copies import Copies
 from marl.errors import UserError
 from marl.recall import Recall
+from marl.sample import drawn
 from marl.team import Part, ScriptedPolicy
 
 Array = npt.NDArray[Any]
@@ -69,12 +73,20 @@ class Watch(Protocol):
 
 
 def play(
-    copies: Copies, plan: Mapping[str, Part], policies: Mapping[str, Policy], limit: int = 1_000_000, watch: Watch | None = None
+    copies: Copies,
+    plan: Mapping[str, Part],
+    policies: Mapping[str, Policy],
+    limit: int = 1_000_000,
+    watch: Watch | None = None,
+    sample: bool | Collection[str] = False,
 ) -> Evaluation:
-    """Play every copy from where it stands to the end of its episode with frozen policies at their mode.
+    """Play every copy from where it stands to the end of its episode with frozen policies, at their mode.
 
-    Policies with memory remember nothing at first. Raises UserError where an episode has not ended after `limit` ticks.
+    With `sample` they draw from their distributions (`marl.sample`), all of them or those of the parts that it names. Policies
+    with memory remember nothing at first. Raises UserError where the plan has no part, or several, for an agent, and where an episode
+    has not ended after `limit` ticks.
     """
+    _check_covered(copies, plan)
     episodes = copies.n_envs
     running = np.ones(episodes, np.bool_)
     total, lengths = np.zeros((episodes, copies.n_agents)), np.zeros(episodes, np.int64)
@@ -84,7 +96,8 @@ def play(
     with _frozen(policies), torch.no_grad():
         for _ in range(limit):
             for name, part in plan.items():
-                action[:, part.lo : part.hi, : part.group.action_width] = choose(policies[name], part, copies, recalls[name])
+                own = sample if isinstance(sample, bool) else name in sample
+                action[:, part.lo : part.hi, : part.group.action_width] = choose(policies[name], part, copies, recalls[name], own)
             if watch is not None:
                 watch.before(copies)
             copies.step(action)
@@ -108,23 +121,35 @@ def play(
     return Evaluation(total, lengths, metrics, costs, copies.metric_names, copies.cost_names, roles, learners)
 
 
+def _check_covered(copies: Copies, plan: Mapping[str, Part]) -> None:
+    """Every agent is played by one part: an action that nobody writes would be 0."""
+    seated = np.concatenate([np.arange(part.lo, part.hi) for part in plan.values()]) if plan else np.zeros(0, np.int64)
+    if not np.array_equal(np.sort(seated), np.arange(copies.n_agents)):
+        said = ", ".join(f"{name} {part.lo} to {part.hi - 1}" for name, part in plan.items()) or "none"
+        raise UserError(
+            f"plan of {copies.name}: parts of agents {said}; expected is one part for each of agents 0 to {copies.n_agents - 1}"
+        )
+
+
 def _forget(recalls: Mapping[str, Recall], plan: Mapping[str, Part], over: Array) -> None:
     for name, recall in recalls.items():
         if recall.width:
             recall.forget(np.repeat(over, plan[name].n))
 
 
-def choose(policy: Policy, part: Part, copies: Copies, recall: Recall | None = None) -> Array:
-    """A policy's action [B, n, U] for its part of the copies, in the action table's units.
+def choose(policy: Policy, part: Part, copies: Copies, recall: Recall | None = None, sample: bool = False) -> Array:
+    """A policy's action [B, n, U] for its part of the copies, in the action table's units: its mode, or drawn with `sample`.
 
     What it remembers moves on in `recall`; without, it remembers nothing.
     """
     rows = np.ascontiguousarray(part.rows(copies.obs, copies.action_mask)).reshape(-1, part.width)
     device = next(policy.parameters(), torch.empty(0)).device
     recall = recall or Recall(policy, len(rows))
-    out = recall.ask(policy, torch.from_numpy(rows).to(device))
+    here = torch.from_numpy(rows).to(device)
+    out = recall.ask(policy, here)
     recall.keep(out)
-    return np.asarray(policy.map_action(out.act)).reshape(copies.n_envs, part.n, -1)
+    act = drawn(policy, part, copies.address, here, out) if sample else out.act
+    return np.asarray(policy.map_action(act)).reshape(copies.n_envs, part.n, -1)
 
 
 class _frozen:
@@ -148,12 +173,17 @@ class _frozen:
 
 
 def evaluate(
-    make: Callable[[int], Copies], plan: Mapping[str, Part], policies: Mapping[str, Policy], episodes: int, seed: int
+    make: Callable[[int], Copies],
+    plan: Mapping[str, Part],
+    policies: Mapping[str, Policy],
+    episodes: int,
+    seed: int,
+    sample: bool | Collection[str] = False,
 ) -> Evaluation:
-    """`episodes` episodes, one a copy of `make(episodes)`, from the evaluation keys of `seed`."""
+    """`episodes` episodes, one a copy of `make(episodes)`, from the evaluation keys of `seed`; `sample` as in `play`."""
     copies = make(episodes)
     copies.reset(seed_of(seed))
     try:
-        return play(copies, plan, policies)
+        return play(copies, plan, policies, sample=sample)
     finally:
         copies.close()

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from marl import plugins, rng, spaces
 from marl.copies import SHOWN, Copies, action_bounds
 from marl.errors import UserError
-from marl.game import F4, RUNNING, TERMINATED, TRUNCATED, Component, Discrete, Role
+from marl.game import B1, F4, RUNNING, TERMINATED, TRUNCATED, Component, Discrete, Role
 from marl.runner import Failure, InTurn, Runner, Together, attempt
 
 MEMBERS = ("possible_agents", "observation_space", "action_space", "reset", "step")
@@ -29,8 +29,8 @@ class ExternalCopies(Copies):
     """`n_envs` environments that `make_env()` makes; see `marl.copies.Copies` for the arrays.
 
     Agents with the same name stem and spaces form a group; rows are ordered by group, `agents` holds the environment's own names.
-    An agent that ends before the others is paid on a terminated row: alive turns False. An episode whose last agents end in both ways
-    is TRUNCATED. `reset` and `step` may be coroutines: copies are then stepped together, each within `timeout` seconds.
+    Each agent ends in its own way (`own_ends`), also before the others: alive then turns False. `status` of an episode whose last agents
+    end in both ways is TRUNCATED. `reset` and `step` may be coroutines: copies are then stepped together, each within `timeout` seconds.
 
     `on_error` says what happens when an environment raises, takes too long or breaks the PettingZoo contract: "raise" (the default,
     for ordinary environments) refuses; "restart" (the default for coroutines) makes the copy anew in a new episode, TRUNCATED in
@@ -64,6 +64,7 @@ class ExternalCopies(Copies):
         columns = self._probe(first)
         self._own_state = columns > 0
         self._allocate(roles, n_envs, components={"reward": Component()}, state_columns=columns)
+        self.own_ends: tuple[B1, B1] = np.zeros_like(self.alive), np.zeros_like(self.alive)
         self.agents = tuple(a for names in self._members for a in names)
         self._row = {agent: row for row, agent in enumerate(self.agents)}
         self._envs = [first, *(self._new() for _ in range(n_envs - 1))]
@@ -210,6 +211,7 @@ class ExternalCopies(Copies):
         self.action[:] = self._settled(np.asarray(action, np.float64))
         self.reward[:], self.status[:] = 0.0, RUNNING
         before = self.obs.copy(), self.action_mask.copy(), self.state.copy()
+        terminated, truncated = self.own_ends
         results = self._advance(range(self.n_envs))
         broken = []
         for b, result in enumerate(results):
@@ -219,6 +221,7 @@ class ExternalCopies(Copies):
             if fault:
                 self.obs[b], self.action_mask[b], self.state[b] = (array[b] for array in before)
                 self.reward[b], self.status[b] = 0.0, TRUNCATED
+                terminated[b], truncated[b] = False, self.alive[b]
                 broken.append(b)
         self.components[:, :, 0] = self.reward
         self.final_obs[:], self.final_mask[:] = self.obs, self.action_mask
@@ -276,12 +279,22 @@ class ExternalCopies(Copies):
         going = [agent for agent in acted if not (terminated[agent] or truncated[agent])]
         if going and not self._envs[b].agents:
             return f"no agents are left, but {going[0]} neither terminated nor truncated"
-        if going or joined:
+        over, (ended, cut) = not (going or joined), self.own_ends
+        if not over:
             self._seat(b)
-            return None
-        cut = any(truncated[agent] and not terminated[agent] for agent in acted)
-        self.status[b] = TRUNCATED if cut else TERMINATED
+        gone = [agent for agent in acted if over or not self.alive[b, self._row[agent]]]
+        rows = [self._row[agent] for agent in gone]
+        ended[b] = cut[b] = False
+        ended[b, rows] = [terminated[agent] for agent in gone]
+        cut[b, rows] = [truncated[agent] and not terminated[agent] for agent in gone]
+        if over:
+            self.status[b] = TRUNCATED if cut[b].any() else TERMINATED
         return None
+
+    @property
+    def address(self) -> rng.Address:
+        """Key, episode and tick [B] of the copies."""
+        return self.key, self.episode, np.array([len(actions) for actions in self._taken], np.int64)
 
     def _records(self) -> dict[str, npt.NDArray[Any]]:
         return {"key": self.key, "episode": self.episode, "restarts": self.restarts, **{name: getattr(self, name) for name in SHOWN}}

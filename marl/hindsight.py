@@ -2,7 +2,8 @@
 
 Of the rows drawn, each is relabelled with probability k / (k + 1), the strategy `future` with k goals a row: its goal becomes
 what was achieved after a tick drawn uniformly from its own to its episode's last (or newest) one; the reward, and whether
-the game is over, are what the game says of that goal, or it ends as it did where goals end nothing.
+the game is over, are what the game says of that goal, or it ends as it did where goals end nothing. The only goal later than an
+episode's last tick is what that tick reached: so its row is an end under any label, whatever the game ended for.
 """
 
 from __future__ import annotations

@@ -136,14 +136,19 @@ class Recorder:
 
 
 def record(
-    copies: Copies, plan: Mapping[str, Part], policies: Mapping[str, Policy], title: str = "", fields: Sequence[str] = ()
+    copies: Copies,
+    plan: Mapping[str, Part],
+    policies: Mapping[str, Policy],
+    title: str = "",
+    fields: Sequence[str] = (),
+    sample: bool = False,
 ) -> History:
-    """Play one copy from where it stands to the end of its episode with frozen policies at their mode, as `marl.evaluate.play` does.
+    """Play one copy from where it stands to the end of its episode with frozen policies, as `marl.evaluate.play` does.
 
     Raises UserError where the episode goes on after `LONGEST` ticks.
     """
     from marl.evaluate import play
 
     recorder = Recorder(fields)
-    play(copies, plan, policies, LONGEST, recorder)
+    play(copies, plan, policies, LONGEST, recorder, sample)
     return recorder.history(copies, title)

@@ -1,7 +1,8 @@
 """TeamBuffer: lanes seen as team rows, what all agents of a part saw and did in one tick of one copy, with the global state.
 
 A team row has flat index b * T + t. Its lanes are views of the same storage: [n, B * T, ...], agent by agent. The team is
-over where no member goes on; what a member's row holds after it left is neither paid nor learned from.
+over where nobody goes on, of this part or another one of the team (`marl.survivors`); what a member saw and did after it left
+is not learned from.
 """
 
 from __future__ import annotations
@@ -85,21 +86,31 @@ class TeamBuffer(LaneBuffer):
         return found
 
     def paid(self, index: Any = slice(None)) -> Array:
-        """Reward of a team in the rows `index`, [N]: what any member who acted was paid, 0 where none did.
+        """Reward of a team in the rows `index`, [N].
 
-        Of a part whose convention is a team's (`marl.convention`), which pays all who acted the same.
+        Of a part whose convention is a team's (`marl.convention`), which pays all lanes the same, whoever acted.
         """
-        if self._all_alive:
-            own: Array = self.lanes("rew")[0][index]
-            return own
-        reward = self.lanes("rew")[:, index]
-        alive = self.lanes("alive")[:, index]
-        first: Array = np.take_along_axis(np.where(alive, reward, np.float32(0.0)), alive.argmax(0)[None], 0)[0]
-        return first
+        own: Array = self.lanes("rew")[0][index]
+        return own
 
     def over(self, index: Any = slice(None)) -> Array:
-        """Team rows after which no member goes on, [N]."""
-        found: Array = np.all(self.lanes("terminated")[:, index], axis=0)
+        """Team rows after which nobody of the team goes on, [N]."""
+        found: Array = np.all(self.lanes("terminated")[:, index] & ~self.lanes("left")[:, index], axis=0)
+        return found
+
+    def seats(self, copy: Array, age: Array) -> Array:
+        """Team rows [1, ...] in ticks of copies, both [...]: a central learner answers once for all its members."""
+        found: Array = (copy * self.rows + (self._at - 1 - age) % self.rows)[None]
+        return found
+
+    def there(self, index: Array) -> Array:
+        """Whether any member goes on after the team rows `index`."""
+        found: Array = np.any(self.lanes("alive")[:, index] & ~self.lanes("terminated")[:, index], axis=0)
+        return found
+
+    def outlived(self, index: Array) -> Array:
+        """Whether the team goes on after the team rows `index`, but none of this part's members."""
+        found: Array = np.all(self.lanes("left")[:, index], axis=0)
         return found
 
     def ahead(self, index: Array, steps: int) -> tuple[Array, Array, Array]:
@@ -108,10 +119,10 @@ class TeamBuffer(LaneBuffer):
         A row whose copy's episode ends is the last, and so is a copy's newest.
         """
         rows, held = [index], [np.ones(len(index), np.bool_)]
-        done, newest = self.lanes("done"), (self._at - 1) % self.rows
+        newest = (self._at - 1) % self.rows
         for _ in range(steps - 1):
             last, t = rows[-1], rows[-1] % self.rows
-            goes = held[-1] & ~done[:, last].all(0) & (t != newest)
+            goes = held[-1] & ~self.ends(last)[1] & (t != newest)
             rows.append(np.where(goes, last - t + (t + 1) % self.rows, last))
             held.append(goes)
         return np.stack([self.paid(row) for row in rows]), np.stack(held), rows[-1]
@@ -136,7 +147,7 @@ class TeamBuffer(LaneBuffer):
             member, row = np.divmod(lanes, self.copies * self.rows)
             rows, place = np.unique(row, return_inverse=True)
             obs, acts = np.zeros((self.agents, len(rows), final.shape[1]), np.float32), np.zeros((self.agents, len(rows)), np.bool_)
-            obs[member, place], acts[member, place] = final, self.alive[lanes]  # of a copy cut short all lanes are, even of who had left
+            obs[member, place], acts[member, place] = final, self.alive[lanes] & ~self.terminated[lanes]  # all lanes, even of who had left
             cuts.append((rows, (obs, acts)))
         return (self.lanes("obs"), alive), tail, cuts
 

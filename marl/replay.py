@@ -14,9 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from tianshou.data import Batch, ReplayBuffer
 
+from marl.survivors import Survivors
 from marl.window import Window
 
 Array = npt.NDArray[Any]
+ENDS = ("terminated", "truncated", "done", "left")
+"""How a row may be its lane's last in an episode: at the game's end, cut short, either; its agent left, but its team's game goes on."""
 
 
 class LaneBuffer(ReplayBuffer):
@@ -24,12 +27,16 @@ class LaneBuffer(ReplayBuffer):
 
     `width` observation columns (mask included), `action_width` raw action columns, `fields` further f32 numbers a row
     that the policy records (log-probability, value). `keep_next` stores the observation that each row led to, `costs` the
-    so many cost columns of each row. `paid_before` [n * B] and `cost_before` [n * B, costs] are what each lane's episode had
-    paid and cost before the first row of a rollout.
+    so many cost columns of each row. `cost_before` [n * B, costs] is what each lane's episode had cost before the first row of a
+    rollout. With a discount `gamma` `head` [2, n * B] is what it had paid by then, discounted, and by how much its next reward counts.
+
+    Under a team's reward rows after which an agent is not there, though its team's game goes on, are marked `left`: a lane is
+    terminated there, what it is paid is not (`ends`). `survivors` say what follows.
     """
 
     central = False
     """Whether the global state is kept as well (`marl.joint`)."""
+    survivors: Survivors | None = None
 
     def __init__(
         self,
@@ -43,6 +50,7 @@ class LaneBuffer(ReplayBuffer):
         keep_next: bool,
         seed: int,
         costs: int = 0,
+        gamma: float | None = None,
     ) -> None:
         super().__init__(agents * copies * rows, random_seed=seed % (1 << 32))
         self.agents, self.copies, self.rows, self.keep_next, self.costs = agents, copies, rows, keep_next, costs
@@ -53,16 +61,18 @@ class LaneBuffer(ReplayBuffer):
         if keep_next:
             own["obs_next"] = np.zeros((n, width), np.float32)
         self.recorded: dict[str, Array] = {name: np.zeros(n, np.float32) for name in fields}
-        self.alive = np.ones(n, np.bool_)
+        self.alive, self.left = np.ones(n, np.bool_), np.zeros(n, np.bool_)
         self._meta = Batch.__new__(Batch)
         self._meta.__dict__.update(own)
-        flat = {**own, **self.recorded, "alive": self.alive}
+        flat = {**own, **self.recorded, "alive": self.alive, "left": self.left}
         if costs:
             flat["cost"] = self.cost = np.zeros((n, costs), np.float32)
         self._lanes = {name: values.reshape(agents, copies, rows, *values.shape[1:]) for name, values in flat.items()}
         self._base = np.arange(agents * copies) * rows
         self.tail = np.zeros((agents * copies, width), np.float32)
-        self.paid_before, self.cost_before = np.zeros(agents * copies), np.zeros((agents * copies, costs))
+        self.cost_before = np.zeros((agents * copies, costs))
+        self._gamma, self.head = gamma, np.stack([np.zeros(agents * copies), np.ones(agents * copies)])
+        self._running = self.head.copy()
         self.cuts: list[tuple[Array, Array]] = []
         self._all_alive = True
         self.reset()
@@ -73,7 +83,8 @@ class LaneBuffer(ReplayBuffer):
             return
         self._at = self._filled = 0
         self.cuts = []
-        for name in ("terminated", "truncated", "done"):
+        self.head = self._running.copy()
+        for name in ENDS:
             self._lanes[name][:] = False
         self._lanes["alive"][:] = True
         self._all_alive = True
@@ -95,7 +106,7 @@ class LaneBuffer(ReplayBuffer):
         return len(self) if self._all_alive else int(np.count_nonzero(self._lanes["alive"][:, :, : self._filled]))
 
     def write(self, values: Mapping[str, Array], ended: Array | None, living: Array | None) -> None:
-        """One step of all lanes. `values` are [B, n, ...]; `ended` [3, B, n] (terminated, truncated, done), None if no lane ended.
+        """One step of all lanes. `values` are [B, n, ...]; `ended` [4, B, n] are the flags `ENDS`, None if no lane ended.
 
         `living` [B, n] marks the lanes that acted, None if all did.
         """
@@ -103,27 +114,34 @@ class LaneBuffer(ReplayBuffer):
         for name, value in values.items():
             self._lanes[name][:, :, t] = value.swapaxes(0, 1)
         if ended is not None:
-            for name, value in zip(("terminated", "truncated", "done"), ended):
+            for name, value in zip(ENDS, ended):
                 self._lanes[name][:, :, t] = value.T
         elif self.keep_next:
-            for name in ("terminated", "truncated", "done"):
+            for name in ENDS:
                 self._lanes[name][:, :, t] = False
         if living is not None:
             self._lanes["alive"][:, :, t] = living.T
             self._all_alive = False
         elif not self._all_alive:
             self._lanes["alive"][:, :, t] = True
+        if self._gamma is not None:
+            self._book(self._base + t, self._gamma)
         self._at = (t + 1) % self.rows
         self._filled = min(self._filled + 1, self.rows)
+
+    def _book(self, rows: Array, gamma: float) -> None:
+        """Take what newly written rows pay into the running sums."""
+        over = self.ends(rows)[1]
+        self._running[0] = np.where(over, 0.0, self._running[0] + self._running[1] * self.rew[rows])
+        self._running[1] = np.where(over, 1.0, self._running[1] * gamma)
 
     def write_cut(self, cut: Array, final_obs: Array) -> None:
         """Observations [B, n, O] at which the last row's lanes marked in cut [B, n] were truncated: their values bootstrap."""
         lane = np.flatnonzero(cut.T)
         self.cuts.append((self._base[lane] + (self._at - 1) % self.rows, final_obs.swapaxes(0, 1).reshape(len(self._base), -1)[lane]))
 
-    def write_head(self, paid: Array, cost: Array) -> None:
-        """What the running episodes have paid [B, n] and cost [B, n, C] before the first row."""
-        self.paid_before[:] = paid.T.ravel()
+    def write_head(self, cost: Array) -> None:
+        """What the running episodes have cost [B, n, C] before the first row."""
         if self.costs:
             self.cost_before[:] = cost.swapaxes(0, 1).reshape(self.cost_before.shape)
 
@@ -139,11 +157,42 @@ class LaneBuffer(ReplayBuffer):
         return newest[~self.done[newest]]
 
     def next(self, index: Any) -> Array:
-        """Flat indices of the rows that follow; a lane's newest row, or an episode's last, follows itself."""
+        """Flat indices of the rows that follow; a lane's newest row, or the last of what an episode pays, follows itself."""
         index = np.asarray(index)
         t = index % self.rows
-        stays = self.done[index] | (t == (self._at - 1) % self.rows)
+        stays = self.ends(index)[1] | (t == (self._at - 1) % self.rows)
         return np.where(stays, index, index - t + (t + 1) % self.rows)
+
+    def ends(self, index: Any = slice(None)) -> tuple[Array, Array]:
+        """(terminated, done) [N] of what the lanes of the rows `index` are paid: an agent that left is its team's member still."""
+        on = ~self.left[index]
+        return self.terminated[index] & on, self.done[index] & on | self.truncated[index]
+
+    def when(self, index: Array) -> tuple[Array, Array]:
+        """(copy, age) of rows: the newest tick has age 0."""
+        lane, t = np.divmod(index, self.rows)
+        return lane % self.copies, (self._at - 1 - t) % self.rows
+
+    def seats(self, copy: Array, age: Array) -> Array:
+        """Flat indices [n, ...] of all agents' rows in ticks of copies, both [...]."""
+        tick = copy * self.rows + (self._at - 1 - age) % self.rows
+        found: Array = (np.arange(self.agents) * self.copies * self.rows).reshape(-1, *(1,) * tick.ndim) + tick
+        return found
+
+    def there(self, index: Array) -> Array:
+        """Whether the agents of the rows `index` act in the following tick as well, or would if the game were not cut short."""
+        found: Array = self.alive[index] & ~self.terminated[index]
+        return found
+
+    def there_was(self, copy: Array, age: Array) -> Array:
+        """Whether any agent acted in ticks of copies."""
+        found: Array = np.any(self.alive[LaneBuffer.seats(self, copy, age)], axis=0)
+        return found
+
+    def outlived(self, index: Array) -> Array:
+        """Whether what follows the rows `index` is the team's alone: their agents are not there."""
+        found: Array = self.left[index]
+        return found
 
     def newest(self, ticks: int) -> Array:
         """Observation rows [N, width] of the last `ticks` ticks, of agents that acted."""
@@ -209,10 +258,12 @@ class LaneBuffer(ReplayBuffer):
             "filled": self._filled,
             "all_alive": self._all_alive,
             "random": self._random_state.get_state(legacy=False),
+            "running": self._running.copy(),
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Continue where `state_dict` was taken."""
+        self._running[:] = saved["running"]
         self.reset()
         self._at, self._filled, self._all_alive = saved["at"], saved["filled"], saved["all_alive"]
         for name, values in saved["rows"].items():
@@ -221,11 +272,15 @@ class LaneBuffer(ReplayBuffer):
 
 
 class Buffers(dict[str, LaneBuffer]):
-    """One buffer a learning part, as the one buffer that Tianshou's trainer and collector ask for."""
+    """One buffer a learning part, as the one buffer that Tianshou's trainer and collector ask for; `survivors` where they are a team's."""
+
+    survivors: Survivors | None = None
 
     def reset(self, keep_statistics: bool = False) -> None:
         for buffer in self.values():
             buffer.reset()
+        if self.survivors is not None:
+            self.survivors.forget()
 
     def hasnull(self) -> bool:
         return False

@@ -78,6 +78,26 @@ def normal(s, b, purpose, i):
     return gaussian(stream(s, b, purpose), i)
 
 
+Address = tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64], npt.NDArray[np.int64]]
+"""Key, episode and tick [B] of copies: where in their draws they stand."""
+COARSE = 1 << 23
+"""Parts of the unit interval in which `uniforms` lie, each in the middle of one: float32 holds them, and none is 0 or 1."""
+
+
+def uniforms(address: Address, purpose: str, lo: int, hi: int, width: int) -> npt.NDArray[np.float32]:
+    """Uniform numbers in (0, 1), [B, hi - lo, width]: `width` of each of the agents lo .. hi - 1, for a purpose outside the rules.
+
+    The stream is that of `stream_at`; rules number their purposes from 0, those of others are hashes of a name.
+    """
+    key, episode, tick = (np.asarray(x).astype(np.uint64) for x in address)
+    with np.errstate(over="ignore"):
+        word: Any = mix.py_func if hasattr(mix, "py_func") else mix
+        at = word(word(word(key + episode * BY_EPISODE) + tick * BY_TICK) + U(zlib.crc32(purpose.encode())) * BY_PURPOSE)
+        number = (np.arange(lo, hi, dtype=np.uint64)[:, None] << U(16)) + np.arange(width, dtype=np.uint64)
+        words = word(at[:, None, None] + (number + U(1)) * GAMMA)
+    return (((words >> U(41)).astype(np.float64) + 0.5) / COARSE).astype(np.float32)
+
+
 def _word(seed: int) -> int:
     """A seed as a 64-bit word. Raises UserError where it is no whole number."""
     if not isinstance(seed, int | np.integer) or isinstance(seed, bool):

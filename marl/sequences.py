@@ -138,15 +138,28 @@ class _Sequences(LaneBuffer):
         learned = (starts[:, None] + np.arange(self.stretch.burn_in, self.stretch.whole)) % self.rows
         return np.flatnonzero(acted[:, learned].any(2))
 
-    def _draw_slices(self, rows: int) -> tuple[Array, Array]:
-        """(flat indices [M, L] of rows, the slot of the state at their beginning [M]) of slices that have `rows` rows to learn from."""
-        found, starts = self._candidates(), self._starts()
-        if not len(found):
+    def stretched(self, learned: Array) -> Array:
+        """Flat indices [M, whole] of slices, from those of their rows to learn from, [M * length]."""
+        first = learned.reshape(-1, self.stretch.length)[:, :1]
+        t = first % self.rows
+        found: Array = first - t + (t - self.stretch.burn_in + np.arange(self.stretch.whole)) % self.rows
+        return found
+
+    def _slots(self, index: Array) -> Array:
+        """Where the states before slices [..., whole] are stored, [...]."""
+        lane, start = np.divmod(index[..., 0], self.rows)
+        found: Array = lane * (self.rows // self.stretch.stride) + start // self.stretch.stride
+        return found
+
+    def _draw_slices(self, rows: int) -> Array:
+        """Flat indices [M, whole] of the rows of slices that have `rows` rows to learn from."""
+        candidates, starts = self._candidates(), self._starts()
+        if not len(candidates):
             raise ValueError(f"no slice of {self.stretch.whole} rows to sample: lanes hold {self._filled} rows")
-        drawn = found[self._random_state.randint(0, len(found), max(1, rows // self.stretch.length))]
+        drawn = candidates[self._random_state.randint(0, len(candidates), max(1, rows // self.stretch.length))]
         lane, start = drawn // len(starts), starts[drawn % len(starts)]
         along = (start[:, None] + np.arange(self.stretch.whole)) % self.rows
-        return lane[:, None] * self.rows + along, lane * (self.rows // self.stretch.stride) + start // self.stretch.stride
+        return lane[:, None] * self.rows + along
 
     def state_dict(self) -> dict[str, Any]:
         """As its parent's, with the states of its filled rows."""
@@ -162,22 +175,21 @@ class _Sequences(LaneBuffer):
 class SequenceBuffer(_Sequences):
     """A LaneBuffer of sequences."""
 
+    def slices(self, index: Array) -> Slices:
+        """The slices of rows [M, whole], those in which the agent acted to be learned from."""
+        alive = self.alive[index[:, self.stretch.burn_in :]].ravel()
+        states = self.memory.reshape(-1, self.stretch.width)[self._slots(index)]
+        kept = None if alive.all() else np.flatnonzero(alive)
+        return Slices(self._meta.obs[index], states, begins(self._meta.done[index]), self.stretch.burn_in, kept)
+
     def sample(self, batch_size: int | None) -> tuple[Any, Array]:
         """From a ring, slices with about `batch_size` rows to learn from: `slices`, and act, rew, ... [N, ...] of those rows, flat."""
         if not self.keep_next or not batch_size:
             return super().sample(batch_size)
-        index, slot = self._draw_slices(batch_size)
+        index = self._draw_slices(batch_size)
         learned = index[:, self.stretch.burn_in :].ravel()
         rows = self[learned]
-        alive = self.alive[learned]
-        slices = Slices(
-            self._meta.obs[index],
-            self.memory.reshape(-1, self.stretch.width)[slot],
-            begins(self._meta.done[index]),
-            self.stretch.burn_in,
-            None if alive.all() else np.flatnonzero(alive),
-        )
-        rows.__dict__.update(slices=slices)
+        rows.__dict__.update(slices=self.slices(index))
         return rows, learned
 
 
@@ -187,20 +199,19 @@ class TeamSequenceBuffer(_Sequences, TeamBuffer):
     def _acted(self) -> Array:
         return self.anybody.reshape(-1, self.rows)
 
+    def slices(self, index: Array) -> Slices:
+        """The members' slices [n * M, whole] of team rows [M, whole], all of them kept."""
+        obs, done = (self.lanes(name)[:, index] for name in ("obs", "done"))
+        states = self.memory.reshape(self.agents, -1, self.stretch.width)[:, self._slots(index)]
+        begun = begins(done.reshape(-1, done.shape[2]))
+        return Slices(obs.reshape(-1, *obs.shape[2:]), states.reshape(-1, self.stretch.width), begun, self.stretch.burn_in)
+
     def sample(self, batch_size: int | None) -> tuple[Any, Array]:
-        """From a ring, as `TeamBuffer.sample`, the team rows being those of slices; with `slices` [n * M, L, ...], all of them kept."""
+        """From a ring, as `TeamBuffer.sample`, the team rows being those of slices; with their members' `slices`."""
         if not self.keep_next or not batch_size:
             return super().sample(batch_size)
-        index, slot = self._draw_slices(batch_size)
+        index = self._draw_slices(batch_size)
         learned = index[:, self.stretch.burn_in :].ravel()
-        obs, done = (self.lanes(name)[:, index] for name in ("obs", "done"))
-        states = self.memory.reshape(self.agents, -1, self.stretch.width)[:, slot]
-        slices = Slices(
-            obs.reshape(-1, *obs.shape[2:]),
-            states.reshape(-1, self.stretch.width),
-            begins(done.reshape(-1, done.shape[2])),
-            self.stretch.burn_in,
-        )
         rows: Batch = self.team_rows(learned)
-        rows.__dict__.update(slices=slices)
+        rows.__dict__.update(slices=self.slices(index))
         return rows, learned

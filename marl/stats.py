@@ -7,6 +7,7 @@ draws of a bootstrap go through it at once. `seed` is a seed or a Generator; equ
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -121,7 +122,10 @@ def bootstrap(
 def interval(
     statistic: Statistic, *scores: npt.ArrayLike, seed: Seed, draws: int = 2_000, confidence: float = 0.95, name: str = "scores"
 ) -> Interval:
-    """`bootstrap` of a statistic that is one number: `interval(iqm, scores, seed=0)`, scores [N] or [N, K]."""
+    """`bootstrap` of a statistic that is one number: `interval(iqm, scores, seed=0)`, scores [N] or [N, K].
+
+    Of a mean over fewer than about 30 runs it is too narrow (of 3, 72 % hold the truth where 95 % are said): `student_interval` is not.
+    """
     return Interval(*map(float, bootstrap(statistic, *scores, seed=seed, draws=draws, confidence=confidence, name=name)))
 
 
@@ -153,6 +157,27 @@ def student_interval(x: npt.ArrayLike, *, confidence: float = 0.95, name: str = 
     return Interval(centre, centre - half, centre + half)
 
 
+def ratio_interval(x: npt.ArrayLike, y: npt.ArrayLike, *, confidence: float = 0.95, name: str = "values") -> Interval:
+    """Ratio of means, mean(y) / mean(x) of x [N] and y [M] above 0 in the mean, and its Student interval: for few seeds of two sides.
+
+    log(mean y / mean x) ± t sqrt(e), e = s_x^2 / (N mean(x)^2) + s_y^2 / (M mean(y)^2) by the delta method, with the degrees of freedom
+    of Welch 1947 for a sum of two variances, rounded down.
+    """
+    sides = [table(x, name), table(y, name)]
+    if any(side.shape[1] != 1 or len(side) < 2 or side.mean() <= 0.0 for side in sides):
+        shapes = " and ".join(f"{side.shape}, mean {side.mean():g}" for side in sides)
+        raise UserError(f"{name} have shapes {shapes}: [runs] with at least 2 runs and a mean above 0 is expected of both")
+    ends(confidence)
+    errors = [float(side.var(ddof=1)) / len(side) / float(side.mean()) ** 2 for side in sides]
+    centre, whole = float(sides[1].mean() / sides[0].mean()), sum(errors)
+    if whole == 0.0:
+        return Interval(centre, centre, centre)
+    freedom = whole**2 / sum(e**2 / (len(side) - 1) for e, side in zip(errors, sides, strict=True))
+    half = student_quantile(confidence, max(1, int(freedom + 1e-9))) * math.sqrt(whole)
+    return Interval(centre, centre * math.exp(-half), centre * math.exp(half))
+
+
+@functools.lru_cache
 def student_quantile(confidence: float, freedom: int) -> float:
     """t with P(|T| <= t) = confidence for a whole number of degrees of freedom, by bisection of the angle atan(t / sqrt(freedom))."""
     low, high = 0.0, 0.5 * math.pi

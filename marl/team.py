@@ -163,6 +163,8 @@ class LightPolicy(Policy):
 
     state_width = 0
     """Columns of what it remembers of a lane (`marl.recall`)."""
+    certain = ""
+    """Why it has no distribution to draw from, of a policy that has none (`marl.sample`)."""
 
     @staticmethod
     def _compile() -> None:
@@ -264,8 +266,15 @@ class Team(Algorithm):
         policies = {name: learners[name].policy if name in learners else frozen[name] for name in plan}
         super().__init__(policy=TeamPolicy(policies, learners))
         self.plan, self.warm_up = dict(plan), warm_up
+        self._share_moments(learners)
         self.learners = nn.ModuleDict(learners)
         self.on_policy = all(isinstance(a, OnPolicyAlgorithm) for a in learners.values())
+
+    def _share_moments(self, learners: Mapping[str, Any]) -> None:
+        """Parts that standardise a team's reward do so by the same moments, since each bootstraps from the others' values."""
+        paid = [a for name, a in learners.items() if self.plan[name].teams and getattr(a, "standardises", False)]
+        for learner in paid:
+            learner.ret_rms = paid[0].ret_rms
 
     def member(self, name: str) -> Policy:
         """The policy of a part."""

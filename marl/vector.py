@@ -161,6 +161,11 @@ class VectorGame(Copies):
         return self._advance
 
     @property
+    def address(self) -> rng.Address:
+        """Key, episode and tick [B] of the copies."""
+        return self._s.key, self._s.episode, self._s.t
+
+    @property
     def world(self) -> Any:
         """The state of all copies: a NamedTuple of arrays, read it and leave it."""
         return self._s

@@ -23,9 +23,9 @@ class Window:
         rows = [index]
         for _ in range(steps - 1):
             rows.append(buffer.next(rows[-1]))
-        self._buffer, self._drawn = buffer, len(index)
+        self.buffer, self._drawn = buffer, len(index)
         self.rows = np.concatenate(rows)
-        self.rew, self.done, self.terminated = buffer.rew[self.rows], buffer.done[self.rows], buffer.terminated[self.rows]
+        self.rew, (self.terminated, self.done) = buffer.rew[self.rows], buffer.ends(self.rows)
         self.obs_next: Any = _Following(self)
 
     @property
@@ -39,7 +39,7 @@ class Window:
 
     def unfinished_index(self) -> Array:
         """Rows that are the newest of their lane."""
-        newest = self.rows % self._buffer.rows == (self._buffer._at - 1) % self._buffer.rows
+        newest = self.rows % self.buffer.rows == (self.buffer._at - 1) % self.buffer.rows
         return np.flatnonzero(newest & ~self.done)
 
 
@@ -50,5 +50,5 @@ class _Following:
         self._window = window
 
     def __getitem__(self, index: Array) -> Array:
-        found: Array = self._window._buffer.obs_next[self._window.rows[index]]
+        found: Array = self._window.buffer.obs_next[self._window.rows[index]]
         return found

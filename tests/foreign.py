@@ -131,3 +131,41 @@ def walk(**arguments: Any) -> Walk:
 
 
 NUMBER = 3
+
+
+class Shifts(ParallelEnv):
+    """Two workers, paid 1 a tick until each one's own end: `ends` of a_0 and b_0 are (ticks, whether terminated; else truncated).
+
+    With `clock`, a worker sees the share of its shift that is over; without, a constant. The last end is that of the episode.
+    """
+
+    metadata = {"name": "shifts_v0"}  # noqa: RUF012
+
+    def __init__(self, ends: tuple[tuple[int, bool], tuple[int, bool]], clock: tuple[bool, bool] = (True, True)) -> None:
+        self.possible_agents = ["a_0", "b_0"]
+        self.agents: list[str] = []
+        self.ends, self.clock = dict(zip(self.possible_agents, ends)), dict(zip(self.possible_agents, clock))
+        self._seen, self._done = spaces.Box(0.0, 1.0, (2,)), spaces.Discrete(2)
+
+    def observation_space(self, agent: str) -> Any:
+        return self._seen
+
+    def action_space(self, agent: str) -> Any:
+        return self._done
+
+    def _look(self) -> dict[str, Any]:
+        return {a: np.float32([self.t / self.ends[a][0] if self.clock[a] else 0.5, 1.0]) for a in self.agents}
+
+    def reset(self, seed: int | None = None, options: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        self.agents, self.t = self.possible_agents[:], 0
+        return self._look(), {a: {} for a in self.agents}
+
+    def step(self, actions: dict[str, Any]) -> Any:
+        assert set(actions) == set(self.agents)
+        self.t += 1
+        seen, here = self._look(), self.agents
+        over = {a: self.t == self.ends[a][0] for a in here}
+        terminated = {a: over[a] and self.ends[a][1] for a in here}
+        self.agents = [a for a in here if not over[a]]
+        truncated = {a: over[a] and not terminated[a] for a in here}
+        return seen, dict.fromkeys(here, 1.0), terminated, truncated, {a: {} for a in here}

@@ -41,7 +41,7 @@ def step(p, s, b, action, components, cost):
         components[b, 1, 0] = p.prize
     for a in range(2):
         s.earned[b, a] += components[b, a, 0]
-    if s.t[b] == 0 and action[b, 0, 0] == 1.0:
+    if s.t[b] == 0 and action[b, 0, 0] >= 0.5:
         s.gone[b] = 1
     return RUNNING if s.t[b] < 2 else TERMINATED
 

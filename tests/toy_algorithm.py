@@ -21,6 +21,7 @@ from torch import Tensor
 from algorithms import ALGORITHMS, check_serves
 from algorithms.choices import Choices
 from algorithms.hyperparameters import Settings, setting
+from algorithms.quantiles import choice
 from marl.team import LightPolicy, Part
 
 
@@ -52,6 +53,10 @@ class WeightsPolicy(LightPolicy):
         n = len(batch.obs)
         drawn = torch.multinomial(self.chances, n, replacement=True)
         return Batch(act=drawn if self.is_within_training_step else self.log_weights.argmax().repeat(n), state=None)
+
+    def drawn(self, rows: Tensor, out: Any, u: Tensor) -> Tensor:
+        """Choices [N] drawn from p by uniform numbers u [N, U], for `marl.sample`."""
+        return choice(self.chances.repeat(len(u), 1), u[:, 0])
 
     def map_action(self, act: Any) -> Any:
         """Choices [N] -> the units of the action table [N, U]."""

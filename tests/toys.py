@@ -5,4 +5,4 @@ from __future__ import annotations
 import envs
 from tests.commons import COMMONS
 
-envs.GAMES["commons"] = COMMONS
+envs.GAMES["harvest"] = COMMONS

@@ -22,6 +22,11 @@ def of(*rows: list[float]) -> np.ndarray[Any, Any]:
     return np.array(rows)
 
 
+def begun(lanes_: int) -> np.ndarray[Any, Any]:
+    """Heads of lanes whose episodes begin with the first row."""
+    return np.stack([np.zeros(lanes_), np.ones(lanes_)])
+
+
 def test_an_episode_runs_on_from_the_rollout_before() -> None:
     over = of([0, 1, 0, 0], [0, 0, 0, 1]).astype(bool)
     upto, ahead = running(of([1, 2, 3, 4], [1, 1, 1, 1]), over, np.array([10.0, 0.0]))
@@ -34,7 +39,7 @@ def test_rewards_by_hand() -> None:
     tail = Tail(0.5, 8)
     paid = of([1, 2, 2, 7], [2, 3, 4, 5], [4, 5, 3, 3])
     over = of([0, 1, 1, 0], [0, 1, 0, 0], [0, 1, 0, 0]).astype(bool)
-    found = tail.paid(paid, over, np.ones((3, 4), bool), np.array([10.0, 0.0, 0.0]))
+    found = tail.paid(paid, over, np.ones((3, 4), bool), np.array([[10.0, 0.0, 0.0], [1.0, 1.0, 1.0]]))
     assert tail.quantile == 5.0
     assert found.tolist() == [[0, 0, 2, 5], [2, 3, 4, 1], [4, 1, 3, 2]]
     assert tail.worst == (2 + 5) / 2
@@ -43,17 +48,17 @@ def test_rewards_by_hand() -> None:
 def test_a_lane_that_left_ends_no_episode() -> None:
     tail = Tail(0.5, 8)
     over, alive = of([0, 1, 1, 1]).astype(bool), of([1, 1, 0, 0]).astype(bool)
-    tail.paid(of([1, 2, 9, 9]), over, alive, np.zeros(1))
+    tail.paid(of([1, 2, 9, 9]), over, alive, begun(1))
     assert (int(tail.seen), tail.quantile) == (1, 3.0)
 
 
 def test_before_an_episode_has_ended_and_at_level_one_rewards_are_those_paid() -> None:
     paid, nothing = of([1, 2, 3], [4, 5, 6]), np.zeros((2, 3), bool)
     tail = Tail(0.25, 8)
-    assert tail.paid(paid, nothing, ~nothing, np.zeros(2)).tolist() == paid.tolist()
+    assert tail.paid(paid, nothing, ~nothing, begun(2)).tolist() == paid.tolist()
     assert tail.told() == {}
     everyone = Tail(1.0, 8)
-    assert everyone.paid(paid, of([0, 0, 1], [0, 0, 1]).astype(bool), ~nothing, np.zeros(2)).tolist() == paid.tolist()
+    assert everyone.paid(paid, of([0, 0, 1], [0, 0, 1]).astype(bool), ~nothing, begun(2)).tolist() == paid.tolist()
     assert everyone.told() == {"quantile": 15.0, "cvar": 10.5}
 
 
@@ -65,7 +70,7 @@ def test_recent_episodes_are_kept_over_rollouts(episodes: int, window: int, seed
     for _ in range(4):
         totals = chance.standard_normal(int(chance.integers(0, episodes)))
         ended = np.ones((len(totals), 1), bool)
-        tail.paid(totals[:, None], ended, ended, np.zeros(len(totals)))
+        tail.paid(totals[:, None], ended, ended, begun(len(totals)))
         history = np.concatenate([history, totals])
         if len(history):
             latest = np.sort(history[-max(window, len(totals)) :])
@@ -77,16 +82,54 @@ def test_recent_episodes_are_kept_over_rollouts(episodes: int, window: int, seed
         tail = again
 
 
-def test_the_gradient_is_that_of_the_worst_share() -> None:
+@given(st.floats(0.5, 1.0), st.integers(1, 6), st.integers(0, 10_000))
+def test_what_is_paid_has_the_discounted_return_that_the_quantile_cuts(gamma: float, cut: int, seed: int) -> None:
+    """sum gamma^t r'_t = min(R, v) - min(0, v) of every episode, R = sum gamma^t r_t; |r'_t| <= |r_t|; rollouts may cut it anywhere."""
+    paid = np.random.default_rng(seed).standard_normal((50, 7))
+    over = np.zeros((50, 7), bool)
+    over[:, 6] = True
+    weight = gamma ** np.arange(7)
+    total = (weight * paid).sum(1)
+    tail, alive = Tail(0.3, 50, gamma), np.ones((50, 7), bool)
+    found = tail.paid(paid, over, alive, begun(50))
+    assert tail.quantile == pytest.approx(np.sort(total)[14])
+    assert (weight * found).sum(1) == pytest.approx(np.minimum(total, tail.quantile) - min(0.0, tail.quantile))
+    assert (np.abs(found) <= np.abs(paid) + 1e-12).all()
+    head = np.stack([(weight * paid)[:, :cut].sum(1), np.full(50, gamma**cut)])
+    assert tail.paid(paid[:, cut:], over[:, cut:], alive[:, cut:], head) == pytest.approx(found[:, cut:])
+
+
+def test_a_discount_that_has_vanished_pays_what_is_paid_or_nothing() -> None:
+    """After 10,000 ticks .9^t is 0 to the machine: below the quantile a tick pays itself, above it nothing."""
+    tail = Tail(0.5, 2, 0.9)
+    tail.paid(of([1.0], [2.0]), of([1], [1]).astype(bool), of([1], [1]).astype(bool), begun(2))
+    assert tail.quantile == 1.0
+    found = tail.paid(of([3.0], [3.0]), of([0], [0]).astype(bool), of([1], [1]).astype(bool), np.array([[0.5, 1.5], [0.0, 0.0]]))
+    assert found.tolist() == [[3.0], [0.0]]
+
+
+@pytest.mark.parametrize("name", ["ippo", "mappo"])
+def test_rollouts_hand_on_what_an_episode_has_paid_discounted(name: str) -> None:
+    """A team of two is paid 30, 32, 34 in episodes of three ticks; with gamma .5 rollouts of four ticks find 0, 1; 30, .5; 46, .25."""
+    here = lanes(VectorGame(PAYDAY, 1, n_agents=2, horizon=3), name, reward="team_sum", cvar=0.5, gamma=0.5)
+    (buffer,) = here.buffers.values()
+    for expected in ([0.0, 1.0], [30.0, 0.5], [46.0, 0.25], [0.0, 1.0]):
+        here.collect(4)
+        assert buffer.head.T.tolist() == [expected] * 2
+
+
+@pytest.mark.parametrize("gamma", [1.0, 0.6])
+def test_the_gradient_is_that_of_the_worst_share(gamma: float) -> None:
     """E[grad log p (R - v)+-] / a of a choice between lotteries, p the sigmoid of x, against differences of the exact CVaR.
 
     The bet pays 3, 1.5 or -2, with chances .5, .3, .2; not to bet 1 or .5 evenly. Of all outcomes v is the .35-quantile.
+    Each is paid .5 in the first tick and the rest in the third.
     """
     bet, safe, level = {3.0: 0.5, 1.5: 0.3, -2.0: 0.2}, {1.0: 0.5, 0.5: 0.5}, 0.35
 
     def chances(x: float) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         p = 1.0 / (1.0 + np.exp(-x))
-        value = np.array([*bet, *safe])
+        value = 0.5 + gamma**2 * (np.array([*bet, *safe]) - 0.5)
         return value, np.array([*(p * c for c in bet.values()), *((1 - p) * c for c in safe.values())])
 
     def worst(x: float) -> float:
@@ -96,14 +139,15 @@ def test_the_gradient_is_that_of_the_worst_share() -> None:
         return float((value[order] * taken).sum() / level)
 
     x = 0.2
-    value, chance = chances(x)
+    _, chance = chances(x)
     p = chance[:3].sum()
     score = np.array([1 - p] * 3 + [-p] * 2)
     count = np.round(chance * 1_000_000).astype(int)
-    tail = Tail(level, 1)
-    totals = np.repeat(value, count)
-    ended = np.ones((len(totals), 1), bool)
-    paid = tail.paid(totals[:, None], ended, ended, np.zeros(len(totals)))[:, 0]
+    tail = Tail(level, 1, gamma)
+    rest = np.repeat(np.array([*bet, *safe]) - 0.5, count)
+    rewards = np.stack([np.full(len(rest), 0.5), np.zeros(len(rest)), rest], 1)
+    ended = np.tile([False, False, True], (len(rest), 1))
+    paid = tail.paid(rewards, ended, np.ones_like(ended), begun(len(rest))) @ gamma ** np.arange(3)
     found = (paid * np.repeat(score, count)).mean() / level
     assert found == pytest.approx((worst(x + 1e-5) - worst(x - 1e-5)) / 2e-5, rel=1e-4)
 

@@ -22,6 +22,7 @@ from tests.aim import AIM
 from tests.algorithms.test_tianshou_399 import gae_returns
 from tests.haste import HASTE, best
 from tests.lanes import Lanes, lanes
+from tests.loan import LOAN
 from tests.payday import PAYDAY
 
 GAMMA, LAMBDA = 0.9, 0.8  # those of gae_returns
@@ -74,9 +75,10 @@ def test_the_multiplier_is_never_negative_and_comes_back_at_once() -> None:
     assert m.value == pytest.approx(0.1)
 
 
-def test_the_advantage_by_hand() -> None:
-    """A_R - m A_C, each by GAE with its own critic; rows of who had left are dropped."""
-    here, learner, buffer = rolled(4, cost_limit=1.0, multiplier=2.0, multiplier_lr=0.4)
+@pytest.mark.parametrize("cost_gamma", [1.0, 0.7])
+def test_the_advantage_by_hand(cost_gamma: float) -> None:
+    """A_R - m A_C, each by GAE with its own critic and discount; rows of who had left are dropped."""
+    here, learner, buffer = rolled(4, cost_limit=1.0, multiplier=2.0, multiplier_lr=0.4, cost_gamma=cost_gamma)
     here.collect(4)
     for critic in (learner.critic, learner.cost_critic):
         with torch.no_grad():
@@ -90,15 +92,29 @@ def test_the_advantage_by_hand() -> None:
     expected, cost_returns = [], []
     for lane in range(6):
         advantages = []
-        for paid, critic in ((buffer.rew, learner.critic), (buffer.cost[:, 0], learner.cost_critic)):
+        for paid, critic, gamma in ((buffer.rew, learner.critic, GAMMA), (buffer.cost[:, 0], learner.cost_critic, cost_gamma)):
             value = learner._values(buffer.obs, critic).reshape(6, 4)[lane]
             following = np.append(value[1:], 0.0)
-            returns = gae_returns(paid.reshape(6, 4)[lane], value, following, done[lane], done[lane])
+            returns = gae_returns(paid.reshape(6, 4)[lane], value, following, done[lane], done[lane], gamma)
             advantages.append(returns - value)
         expected += list((advantages[0] - multiplier * advantages[1])[kept[lane]])
         cost_returns += list(returns[kept[lane]])
     assert rows.adv.tolist() == pytest.approx(expected, rel=1e-4, abs=1e-4)
     assert rows.cost_returns.tolist() == pytest.approx(cost_returns, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize("end", ["terminated", "truncated"])
+def test_a_late_cost_is_whole_at_the_choice_that_made_it(end: str) -> None:
+    """What the last of 20 ticks costs, in the first: 1 where the loan was taken, .9^19 under a discount of .9; a cut ends costs too."""
+    for cost_gamma, due in ((1.0, 1.0), (0.9, 0.9**19)):
+        copies = VectorGame(LOAN, 16, end=end)
+        here = lanes(copies, "ippo_lagrangian", gamma=0.9, gae_lambda=1.0, rollout=20, cost_limit=0.5, cost_gamma=cost_gamma)
+        (learner,), (buffer,) = here.team.learners.values(), here.buffers.values()
+        here.collect(20)
+        rows = prepared(learner, buffer)
+        taken = buffer.act.reshape(16, 20)[:, 0]
+        assert 0 < taken.sum() < 16
+        assert rows.cost_returns.reshape(16, 20)[:, 0].tolist() == pytest.approx((due * taken).tolist(), abs=1e-5)
 
 
 def test_at_a_multiplier_of_nothing_the_policy_is_ippos() -> None:
@@ -145,6 +161,28 @@ def test_what_cannot_be_limited_is_refused(game: Any, given: dict[str, Any], mes
     with pytest.raises(UserError) as error:
         IPPOLagrangian(settings.IPPOLagrangian(**given), part, 10)
     assert str(error.value) == message
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gamma", [1.0, 0.9])
+def test_the_multiplier_of_a_late_cost_is_what_it_would_earn(gamma: float, tmp_path: Path) -> None:
+    """tests.loan: 1, whatever the discount of rewards, at a mean cost of the limit; means over the last half of the run."""
+    torch.set_num_threads(1)
+    own = {"rollout": 20, "gae_lambda": 1.0, "cost_limit": 0.5, "multiplier_lr": 0.03, "proportional": 1.0, "entropy": 0.03, "lr": 1e-3}
+    run = Run(
+        lambda stage, n: VectorGame(LOAN, n),
+        algorithms.load("ippo_lagrangian"),
+        settings.IPPOLagrangian(**own, gamma=gamma, hidden=[16], anneal=False),
+        Schedule(200 * 640, evaluation_every=200 * 640, checkpoint_every=200 * 640, evaluation_episodes=16),
+        seed=0,
+        n_envs=32,
+        folder=tmp_path,
+    )
+    run.start()
+    run.run()
+    told = [m for m in read_metrics(tmp_path / "metrics.jsonl") if "loss/debtor/multiplier" in m][100:]
+    assert np.mean([m["loss/debtor/multiplier"] for m in told]) == pytest.approx(1.0, abs=0.15)
+    assert np.mean([m["loss/debtor/episode_cost"] for m in told]) == pytest.approx(0.5, abs=0.05)
 
 
 @pytest.mark.slow

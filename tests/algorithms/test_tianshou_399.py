@@ -44,12 +44,12 @@ WEIGHTS = np.array([70.0, 5.0])
 # ---- by hand -------------------------------------------------------------------------------------------------------
 
 
-def gae_returns(reward: Any, value: Any, following: Any, terminated: Any, ended: Any) -> np.ndarray:
+def gae_returns(reward: Any, value: Any, following: Any, terminated: Any, ended: Any, gamma: float | None = None) -> np.ndarray:
     """R_t = A_t + V_t with A_t = r_t + gamma V'_t [not terminated] - V_t + gamma lambda A_{t+1} [not ended], each [T] (GAE)."""
-    advantage, returns = 0.0, np.zeros(len(reward))
+    advantage, returns, gamma = 0.0, np.zeros(len(reward)), GAMMA if gamma is None else gamma
     for t in reversed(range(len(reward))):
-        bootstrap = 0.0 if terminated[t] else GAMMA * following[t]
-        ahead = 0.0 if ended[t] else GAMMA * LAMBDA * advantage
+        bootstrap = 0.0 if terminated[t] else gamma * following[t]
+        ahead = 0.0 if ended[t] else gamma * LAMBDA * advantage
         advantage = reward[t] + bootstrap - value[t] + ahead
         returns[t] = advantage + value[t]
     return returns

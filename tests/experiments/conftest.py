@@ -16,7 +16,7 @@ from experiments.cli import main
 from tests.commons import COMMONS
 
 TINY = [
-    "env=commons",
+    "env=harvest",
     "env.n_agents=2",
     "env.horizon=5",
     "n_envs=4",
@@ -60,7 +60,7 @@ def python(code: str, *arguments: str) -> str:
 @pytest.fixture(autouse=True)
 def toys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The toy game by name; runs go to a folder of the test's own; W&B stays offline whatever the machine has."""
-    monkeypatch.setitem(envs.GAMES, "commons", COMMONS)
+    monkeypatch.setitem(envs.GAMES, "harvest", COMMONS)
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.chdir(tmp_path)
@@ -68,7 +68,7 @@ def toys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def marl(capsys: pytest.CaptureFixture[str]) -> Marl:
-    """`marl("train", "env=commons")` -> exit code, stdout, stderr."""
+    """`marl("train", "env=harvest")` -> exit code, stdout, stderr."""
 
     def call(*arguments: str) -> Said:
         code = main(arguments)

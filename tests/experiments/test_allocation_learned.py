@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import envs
-from envs.resource_allocation.commons import COMMONS
 from experiments import published, run_folder
 from experiments.allocation_page import FILES
 from experiments.build import copies_of, run_of
@@ -38,7 +36,6 @@ PRESETS = {
 @pytest.fixture(autouse=True)
 def fishery(toys: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The game, not the toy of its name."""
-    monkeypatch.setitem(envs.GAMES, "commons", COMMONS)
 
 
 @pytest.mark.parametrize("experiment", PRESETS)

@@ -10,9 +10,10 @@ import pytest
 
 from envs.auction import theory
 from experiments import run_folder
-from experiments.bidders import focal, learned
+from experiments.bidders import FREE, Market
 from experiments.build import copies_of, run_of
 from experiments.compose import compose
+from experiments.entrants import entrants
 from experiments.training import execute
 from marl import stats
 from marl.evaluate import choose, evaluate, seed_of
@@ -141,12 +142,12 @@ def test_advertisers_beat_pacing_by_hand(experiment: str, tmp_path: Path) -> Non
 
     In expectation: the chance of ten conversions an episode moves a mean over as many drawn ones by 2 %, as much as there is to gain.
     """
-    market, episodes, held_out = {"preset": "train", "outcomes": "expected"}, 2_048, 7
-    known = {name: focal(market, name, "dual", episodes, held_out)[0].mean() for name in ("random", "pid", "dual")}
-    mine = []
+    market = Market({"preset": "train", "outcomes": "expected"}, "dual", 2_048, 7)
+    known = {name: market.scripted(name)[0].mean() for name in ("random", "pid", "dual")}
     for seed in SEEDS:
         trained(experiment, tmp_path / str(seed), f"seed={seed}")
-        mine.append(float(learned(str(tmp_path / str(seed)), market, episodes, held_out)[1].mean()))
+    runs = entrants([str(tmp_path / str(seed)) for seed in SEEDS], "best", ("auction",), market.sample().params, FREE)
+    mine = [float(market.learned(run)[0].mean()) for run in runs]
     for name in ("pid", "dual"):
         gain = stats.student_interval(np.array(mine) / known[name] - 1.0)
         scores = " ".join(f"{(x - known['random']) / (known['pid'] - known['random']):.3f}" for x in mine)

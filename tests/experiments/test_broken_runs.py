@@ -27,8 +27,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of 60 steps."""
     folder = tmp_path_factory.mktemp("runs") / "run"
     with pytest.MonkeyPatch.context() as patched:
-        patched.setitem(envs.GAMES, "commons", COMMONS)
-        assert main(["train", *TINY, "total_steps=60", "evaluation.every=20", f"run_dir={folder}"]) == 0
+        patched.setitem(envs.GAMES, "harvest", COMMONS)
+        assert main(["train", *TINY, "reward=team_mean", "total_steps=60", "evaluation.every=20", f"run_dir={folder}"]) == 0
     return folder
 
 

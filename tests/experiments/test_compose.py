@@ -22,9 +22,9 @@ PRESETS = [(game.name, preset) for game in envs.GAMES.values() for preset in gam
 
 
 def test_defaults_are_the_declared_ones() -> None:
-    config = compose(["env=commons"]).config
+    config = compose(["env=harvest"]).config
     assert config["env"] == {
-        "name": "commons", "preset": None, "weights": {"harvest": 1.0, "waste": 0.0},
+        "name": "harvest", "preset": None, "weights": {"harvest": 1.0, "waste": 0.0},
         "n_agents": 4, "horizon": 100, "capacity": 100.0, "growth": 0.25, "noise": 0.1,
     }  # fmt: skip
     assert config["algorithm"]["name"] == "ippo"
@@ -32,11 +32,11 @@ def test_defaults_are_the_declared_ones() -> None:
     assert config["total_steps"] == 1_000_000
     assert config["evaluation"]["every"] == config["checkpoint"]["every"] == 50_000
     assert config["run_dir"].startswith("runs/")
-    assert config["run_dir"].endswith("-commons-ippo-s0")
+    assert config["run_dir"].endswith("-harvest-ippo-s0")
 
 
 def test_an_optional_group_may_be_null() -> None:
-    assert compose(["env=commons", "experiment=null", "profile=null", "seed=3"]).config["seed"] == 3
+    assert compose(["env=harvest", "experiment=null", "profile=null", "seed=3"]).config["seed"] == 3
 
 
 def test_given_beats_preset_beats_declared() -> None:
@@ -61,7 +61,7 @@ def test_every_preset_of_choices_resolves(experiment: str, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("algorithm", algorithms.ALGORITHMS)
 def test_every_algorithm_has_a_schema(algorithm: str) -> None:
-    setup = compose(["env=commons", f"algorithm={algorithm}", "algorithm.gamma=0.5", "reward=team_sum"])
+    setup = compose(["env=harvest", f"algorithm={algorithm}", "algorithm.gamma=0.5", "reward=team_sum"])
     assert type(setup.settings) is algorithms.settings_of(algorithm)
     assert setup.settings.gamma == setup.config["algorithm"]["gamma"] == 0.5
 
@@ -72,13 +72,13 @@ def test_every_curriculum_can_be_chosen(curriculum: str) -> None:
 
 
 def test_episodes_are_the_unit_where_given() -> None:
-    config = compose(["env=commons", "total_episodes=200"]).config
+    config = compose(["env=harvest", "total_episodes=200"]).config
     assert (config["total_steps"], config["evaluation"]["every"]) == (None, 10)
 
 
 def test_profile_and_explicit_value() -> None:
-    assert compose(["env=commons", "profile=development"]).config["n_envs"] == 8
-    assert compose(["env=commons", "profile=development", "n_envs=3"]).config["n_envs"] == 3
+    assert compose(["env=harvest", "profile=development"]).config["n_envs"] == 8
+    assert compose(["env=harvest", "profile=development", "n_envs=3"]).config["n_envs"] == 3
 
 
 def test_keys_of_a_foreign_environment_are_free() -> None:
@@ -98,7 +98,7 @@ def test_values_from_python_survive_the_grammar() -> None:
         "env.capacity": 1e-3, "run_dir": "it's a {folder}, [so] = to=say\\", "evaluation": {"every": 7, "episodes": 3},
         "algorithm.hidden": [3, 4], "opponents": None, "algorithm.anneal": False, "tracker.tags": ["a b", "c,d"],
     }  # fmt: skip
-    config = compose(["env=commons", *override_lines(values)]).config
+    config = compose(["env=harvest", *override_lines(values)]).config
     assert config["env"]["capacity"] == 1e-3
     assert config["run_dir"] == values["run_dir"]
     assert config["evaluation"] == values["evaluation"]
@@ -111,7 +111,7 @@ def test_values_from_python_survive_the_grammar() -> None:
     [
         ["env=auction", "env.preset=pacing_four", "algorithm=isac", "algorithm.hidden=[7]", "seed=3"],
         ["env=pettingzoo", "env.factory=a:b", "env.kwargs.N=3", "total_episodes=9"],
-        ["env=commons", "curriculum=none", "tracker=both", "opponents=random", "profile=development"],
+        ["env=harvest", "curriculum=none", "tracker=both", "opponents=random", "profile=development"],
     ],
 )
 def test_a_configuration_comes_back_from_its_folder(overrides: list[str], tmp_path: Path) -> None:
@@ -128,14 +128,14 @@ def test_printed_configuration(marl: Marl) -> None:
     assert said.code == 0
     assert "  n_agents: 2\n" in said.out
     assert "hydra" not in said.out
-    assert "output_subdir: null" in marl("train", "env=commons", "--cfg", "hydra").out
+    assert "output_subdir: null" in marl("train", "env=harvest", "--cfg", "hydra").out
 
 
 def test_module_brings_a_game(marl: Marl, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(envs.GAMES, "commons")
-    assert "env = 'commons'" in marl("train", "env=commons", "--cfg", "job").refusal
+    monkeypatch.delitem(envs.GAMES, "harvest")
+    assert "env = 'harvest'" in marl("train", "env=harvest", "--cfg", "job").refusal
     monkeypatch.delitem(__import__("sys").modules, "tests.toys", raising=False)
-    said = marl("train", "--module", "tests.toys", "env=commons", "--cfg", "job")
+    said = marl("train", "--module", "tests.toys", "env=harvest", "--cfg", "job")
     assert "modules:\n- tests.toys\n" in said.out
 
 
@@ -149,7 +149,7 @@ PIPELINE = {
 
 
 @pytest.mark.parametrize(
-    ("lines", "env", "curriculum"), [([], "auction", "auction_formats"), (["env=commons", "curriculum=none"], "commons", None)]
+    ("lines", "env", "curriculum"), [([], "auction", "auction_formats"), (["env=harvest", "curriculum=none"], "commons", None)]
 )
 def test_the_pipeline_is_what_its_documents_say(lines: list[str], env: str, curriculum: str | None) -> None:
     """256 rows a minibatch with the two bidders of the curriculum's stages."""

@@ -37,7 +37,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run of each kind."""
     root = tmp_path_factory.mktemp("members")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setitem(envs.GAMES, "commons", COMMONS)
+        patched.setitem(envs.GAMES, "harvest", COMMONS)
         patched.setitem(envs.GAMES, "shelf", SHELF)
         for name, given in RUNS.items():
             assert main(["train", *TINY, "total_steps=60", f"run_dir={root / name}", *given]) == 0
@@ -94,7 +94,7 @@ def test_members_of_another_setting_are_told(runs: Path, marl: Marl) -> None:
 
 
 REFUSED = {
-    "another game": (["ippo", "shelf"], ["--ensemble", "mean"], ["shelf plays shelf", "ippo commons", "one game"]),
+    "another game": (["ippo", "shelf"], ["--ensemble", "mean"], ["shelf plays shelf", "ippo harvest", "one game"]),
     "another number of agents": (["ippo", "three"], ["--ensemble", "mean"], ["three", "ippo", "agents of harvester, 3 against 2"]),
     "other learners": (["ippo", "alone"], ["--ensemble", "mean"], ["alone", "harvester_1 learned"]),
     "no run": (["ippo", "nowhere"], ["--ensemble", "mean"], ["nowhere': no run there"]),

@@ -85,7 +85,7 @@ def test_auction_log_reads_it_back(marl: Marl, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["env=commons", "-o", "x.parquet"], "env = auction in mode advertising is expected"),
+        (["env=harvest", "-o", "x.parquet"], "env = auction in mode advertising is expected"),
         (["env=auction", "-o", "x.parquet"], "env = auction in mode advertising is expected"),
         ([*SMALL, "-o", "x.csv"], "output = 'x.csv': the legal ending is .parquet"),
         ([*SMALL, "-o", "x.parquet", "--level", "users"], "level = 'users': legal are impressions, ticks"),

@@ -16,7 +16,7 @@ def test_everything_that_can_be_chosen(marl: Marl) -> None:
 
 
 def test_a_game_with_its_columns(marl: Marl) -> None:
-    said = marl("list", "env=commons", "env.n_agents=3").out
+    said = marl("list", "env=harvest", "env.n_agents=3").out
     assert "role harvester: 3 agents, 2 observation and 1 action columns" in said
     assert "share of an equal split" in said
     (row,) = [line.split() for line in said.splitlines() if line.startswith("env.n_agents")]

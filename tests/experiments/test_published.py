@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-import envs
-from envs.resource_allocation.commons import COMMONS
 from experiments import published, races, recorded
 from experiments.published import Row, Rule
 from experiments.seed_run import Outcome
@@ -24,7 +22,6 @@ LEARNED = [r for r in ROWS.values() if r.kind == published.LEARNED]
 @pytest.fixture
 def fishery(toys: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The game, not the toy of its name."""
-    monkeypatch.setitem(envs.GAMES, "commons", COMMONS)
 
 
 @pytest.mark.usefixtures("fishery")
@@ -181,7 +178,7 @@ def test_races_are_composed() -> None:
         assert (race.seeds, race.ratio) == (10, 2)
         for side in (races.OURS, races.THEIRS):
             config = race.row(side).setup(0, Path("runs/x")).config
-            assert config["evaluation"] == {"every": race.every, "episodes": 256}
+            assert config["evaluation"] == {"every": race.every, "episodes": 256, "sample": False}
     paper = found["spread"].row(races.THEIRS).setup(0, Path("runs/x"))
     assert (paper.config["n_envs"], paper.settings.epochs, paper.settings.minibatches, paper.settings.lr) == (128, 10, 1, 7e-4)
     assert found["spread"].row(races.OURS).algorithm == ROWS["spread-ippo"].algorithm

@@ -96,11 +96,13 @@ def test_the_ratio_and_its_interval() -> None:
     assert found.means == (20.0, 70.0)
     assert found.ratio is not None
     assert found.ratio.point == 3.5
-    # Resamples are means of (10, 20, 30) over (40, 70, 100), so that the outermost of 2,000 draws lie at the percentiles.
-    assert (found.ratio.low, found.ratio.high) == (40 / 30, 10.0)
+    # Squared errors of the means' logarithms are 1/4 and 9/49, with 1.95 degrees of freedom by Welch: 1, whose t is 12.706.
+    half = 12.7062 * (1 / 4 + 9 / 49) ** 0.5
+    assert (found.ratio.low, found.ratio.high) == pytest.approx((3.5 * np.exp(-half), 3.5 * np.exp(half)), rel=1e-4)
     assert not found.passed
-    assert races.compare(RACE, done([10, 10]), done([40, None]), []).passed
-    assert not races.compare(RACE, done([10, 10]), done([40, None]), ["a seed crashed"]).passed
+    assert not races.compare(RACE, done([10, 10]), done([40, None]), []).passed  # two seeds so far apart say little
+    assert races.compare(RACE, done([10, 10]), done([90, None]), []).passed
+    assert not races.compare(RACE, done([10, 10]), done([90, None]), ["a seed crashed"]).passed
     text = races.show([found])
     assert "70, 1 of 2 censored" in text
     assert "theirs: 40, censored" in text
@@ -111,10 +113,10 @@ def test_recorded_races(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     monkeypatch.setattr(races, "load_races", lambda: {"dash": RACE})
     with pytest.raises(UserError, match="dash: 1 and 2 seeds have a result, 2 are needed"):
         recorded.record_race(races.compare(RACE, done([10]), done([40, 50]), []))
-    recorded.record_race(races.compare(RACE, done([10, 10]), done([40, None]), []))
+    recorded.record_race(races.compare(RACE, done([10, 10]), done([90, None]), []))
     text = recorded.races_page([RACE], recorded.results(tmp_path / "races"))
-    assert "| `dash` | return_sum >= -1e+09 | 10 | 70, 1 of 2 censored | 7 [4, 10] | >= 2 | PASS | 2 min |" in text
-    assert "Theirs: 40, censored." in text
+    assert "| `dash` | return_sum >= -1e+09 | 10 | 95, 1 of 2 censored | 9.5 [4.867, 18.54] | >= 2 | PASS | 2 min |" in text
+    assert "Theirs: 90, censored." in text
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ CASES = {
     "run's key out of range": (["seed=-1"], ["seed = -1", "a whole number in [0, "]),
     "null where a value is needed": (["seed=null"], ["seed", "a whole number"]),
     "none of the options": (["log_level=LOUD"], ["log_level = 'LOUD'", "DEBUG, INFO, WARNING, ERROR"]),
-    "unknown game": (["env=comons"], ["env = 'comons'", "closest: commons", "pettingzoo"]),
+    "unknown game": (["env=harvst"], ["env = 'harvst'", "closest: harvest", "pettingzoo"]),
     "unknown algorithm": (["algorithm=ipo"], ["algorithm = 'ipo'", "idqn, ippo", "closest: ippo"]),
     "algorithm in capitals": (["algorithm=PPO"], ["algorithm = 'PPO'", "closest: ippo"]),
     "no algorithm": (["algorithm="], ["algorithm = ''", "idqn, ippo"]),
@@ -43,7 +43,7 @@ CASES = {
     "unknown curriculum": (["curriculum=fromats"], ["curriculum = 'fromats'", "auction_formats"]),
     "unknown tracker": (["tracker=wand"], ["tracker = 'wand'", "closest: wandb"]),
     "unknown preset of choices": (["experiment=nope"], ["experiment = 'nope'"]),
-    "unknown preset of parameters": (["env.preset=foo"], ["commons.preset = 'foo'"]),
+    "unknown preset of parameters": (["env.preset=foo"], ["harvest.preset = 'foo'"]),
     "unknown profile": (["profile=dev"], ["profile = 'dev'", "development, production"]),
     "unknown baseline": (["opponents=truthfull"], ["opponents = 'truthfull'", "random"]),
     "one episode": (["evaluation.episodes=1"], ["evaluation.episodes = 1", "[2, "]),
@@ -111,9 +111,9 @@ def test_broken_config(command: str, text: str, words: str, marl: Marl, tmp_path
 def test_unknown_command_and_key_of_list(marl: Marl) -> None:
     assert "no command 'trian'" in marl("trian").refusal
     assert "legal are" in marl("list", "seed=3").refusal
-    assert "write marl list env=commons algorithm=ippo" in marl("list", "commons", "ippo").refusal
+    assert "write marl list env=harvest algorithm=ippo" in marl("list", "harvest", "ippo").refusal
     assert marl("resume").refusal == "marl resume: the following arguments are required: RUN"
-    assert "closest: capacity" in marl("list", "env=commons", "env.capacitty=3").refusal
+    assert "closest: capacity" in marl("list", "env=harvest", "env.capacitty=3").refusal
 
 
 @pytest.mark.parametrize(("launcher", "extra"), [("joblib", "sweep"), ("submitit_slurm", "slurm")])

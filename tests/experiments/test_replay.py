@@ -34,22 +34,22 @@ def test_an_episode_is_the_one_that_is_evaluated(a_run: Path, marl: Marl, tmp_pa
 
     folder = find(a_run)
     run = run_of(stored(folder), folder)
-    run.load("best.pt")
+    run.load("last.pt")
     played = evaluate(lambda n: run.make({}, n), run.plan, run.policies, 4, run.final_seed)
     for k in (0, 3):
         shown = replay(a_run, episode=k)
         assert shown.reward.sum(0) == pytest.approx(played.returns[k]) and shown.ticks == played.lengths[k]
         assert shown.metrics == pytest.approx(played.metrics[k])
     said = marl("replay", str(a_run), "--episode", "3", "-o", str(tmp_path / "page.png"))
-    assert said.code == 0 and "commons: ippo, best checkpoint, step" in said.out and "episode 3: 5 ticks" in said.out
+    assert said.code == 0 and "harvest: ippo, last checkpoint, step" in said.out and "episode 3: 5 ticks" in said.out
     assert (tmp_path / "page.png").read_bytes()[:4] == PNG
 
 
 def test_a_baseline_in_the_game_of_a_run_and_without_a_run(a_run: Path, marl: Marl, tmp_path: Path) -> None:
     one, two = replay(a_run, baseline="random"), replay(a_run, baseline="random", episode=1)
-    assert (one.action != two.action).any() and one.title == "commons: random, episode 0"
+    assert (one.action != two.action).any() and one.title == "harvest: random, episode 0"
     page = tmp_path / "folder" / "page.svg"
-    assert marl("replay", "env=commons", "env.horizon=7", "--baseline", "random", "-o", str(page)).code == 0
+    assert marl("replay", "env=harvest", "env.horizon=7", "--baseline", "random", "-o", str(page)).code == 0
     assert "<svg" in page.read_text()
 
 
@@ -72,8 +72,8 @@ def test_columns_by_name() -> None:
 def test_state_that_a_picture_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
-    monkeypatch.setitem(envs.GAMES, "commons", replace(FISHERY, picture=Picture("envs.resource_allocation.page:commons", ("stock", "t"))))
-    found = replay(["env=commons", "env.horizon=6"], baseline="optimal")
+    monkeypatch.setitem(envs.GAMES, "fishery", replace(FISHERY, picture=Picture("envs.resource_allocation.page:commons", ("stock", "t"))))
+    found = replay(["env=fishery", "env.horizon=6"], baseline="optimal")
     assert found.state["t"].tolist() == [0, 1, 2, 3, 4, 5]
     assert found.state["stock"] / 1e8 == pytest.approx(found.seen("stock")[:-1, 0], abs=1e-6)
     with pytest.raises(UserError, match="picture of game 'commons': its state has no field 'fish'"):
@@ -84,14 +84,13 @@ def test_state_that_a_picture_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", [name for name, game in envs.GAMES.items() if game.picture is not None])
 def test_pages_of_games(name: str, marl: Marl, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(envs.GAMES, "commons", FISHERY)
     page = tmp_path / "page.png"
     said = marl("replay", f"env={name}", "env.horizon=20", "-o", str(page))
     assert said.code == 0, said.err
     assert page.read_bytes()[:4] == PNG
 
 
-@pytest.mark.parametrize("choices", [["env=commons", "env.horizon=1"], ["env=rock_paper_scissors"], ["env=spread"]])
+@pytest.mark.parametrize("choices", [["env=harvest", "env.horizon=1"], ["env=rock_paper_scissors"], ["env=spread"]])
 def test_the_generic_page(choices: list[str], marl: Marl, tmp_path: Path) -> None:
     page = tmp_path / "page.png"
     assert marl("replay", *choices, "--generic", "--baseline", "random", "-o", str(page)).code == 0
@@ -113,11 +112,11 @@ def test_many_agents_are_drawn_as_their_mean_within_their_range() -> None:
     ("arguments", "said"),
     [
         (["nowhere", "-o", "x.png"], "RUN = 'nowhere': no run there"),
-        (["env=commons", "nowhere", "-o", "x.png"], "one run's folder, or key=value choices of a game are expected"),
-        (["env=commons", "-o", "x.gif"], "output = 'x.gif': legal endings are .png, .pdf, .svg"),
-        (["env=commons", "--episode", "-1", "-o", "x.png"], "episode = -1: legal are whole numbers in [0, 1000000]"),
-        (["env=commons", "--checkpoint", "first", "-o", "x.png"], "checkpoint = 'first': legal are best, last"),
-        (["env=commons", "--baseline", "clever", "-o", "x.png"], "baseline 'clever' of commons: legal are"),
+        (["env=harvest", "nowhere", "-o", "x.png"], "one run's folder, or key=value choices of a game are expected"),
+        (["env=harvest", "-o", "x.gif"], "output = 'x.gif': legal endings are .png, .pdf, .svg"),
+        (["env=harvest", "--episode", "-1", "-o", "x.png"], "episode = -1: legal are whole numbers in [0, 1000000]"),
+        (["env=harvest", "--checkpoint", "first", "-o", "x.png"], "checkpoint = 'first': legal are result, best, last"),
+        (["env=harvest", "--baseline", "clever", "-o", "x.png"], "baseline 'clever' of commons: legal are"),
     ],
 )
 def test_refusals(arguments: list[str], said: str, marl: Marl) -> None:

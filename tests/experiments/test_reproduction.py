@@ -27,7 +27,7 @@ VALUES: dict[str, Any] = {
     "name": "tiny",
     "title": "IPPO on a toy",
     "published": {"value": 0.0, "half": 0.5, "where": "nowhere", "read": True},
-    "task": {"name": "commons", "n_agents": 2, "horizon": 5},
+    "task": {"name": "harvest", "n_agents": 2, "horizon": 5},
     "algorithm": {"name": "ippo", "rollout": 5, "hidden": [8]},
     "run": {"n_envs": 4, "evaluation": {"every": 20, "episodes": 4}},
     "reward": "team_sum",
@@ -51,7 +51,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Finished seeds: two of the row that passes, one of the row that fails."""
     root = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setitem(envs.GAMES, "commons", COMMONS)
+        patched.setitem(envs.GAMES, "harvest", COMMONS)
         reproduction.reproduce_all([row(), row(name="high", seeds=1)], root=root, jobs=0)
     return root
 
@@ -95,7 +95,7 @@ def test_what_a_row_leaves(root: Path) -> None:
     assert [point[0] for point in outcomes[0]["curve"]] == [0, 20, 40, 60, 80, 100]
     report = json.loads((root / "tiny" / "seed-0" / "metrics.jsonl").read_text().splitlines()[-1])
     assert outcomes[0]["curve"][-1][1] == pytest.approx(2 * report["evaluation/return"])
-    runs = json.loads((root / "tiny" / "marl-eval.json").read_text())["commons"]["commons"]["ippo"]
+    runs = json.loads((root / "tiny" / "marl-eval.json").read_text())["harvest"]["harvest"]["ippo"]
     assert set(runs) == {"seed_0", "seed_1"}
     assert runs["seed_0"]["step_5"]["step_count"] == 100
     assert runs["seed_0"]["step_5"]["return"] == [outcomes[0]["curve"][-1][1]]

@@ -15,7 +15,7 @@ from marl.errors import UserError
 
 
 def test_manifest_says_where_a_run_comes_from(tmp_path: Path) -> None:
-    folder = run_folder.create(tmp_path / "run", compose(["env=commons", "seed=5"]).config)
+    folder = run_folder.create(tmp_path / "run", compose(["env=harvest", "seed=5"]).config)
     manifest = folder.read_manifest()
     assert manifest["seed"] == 5
     assert set(run_folder.PACKAGES) == set(manifest["versions"])
@@ -38,21 +38,21 @@ def test_git_state(tmp_path: Path) -> None:
 
 def test_hash_of_what_determines_the_numbers() -> None:
     base, other_place, other_seed = (
-        compose(["env=commons", *more]).config for more in ([], ["run_dir=x", "log_level=DEBUG", "tracker=wandb"], ["seed=1"])
+        compose(["env=harvest", *more]).config for more in ([], ["run_dir=x", "log_level=DEBUG", "tracker=wandb"], ["seed=1"])
     )
     assert run_folder.config_hash(base) == run_folder.config_hash(other_place)
     assert run_folder.config_hash(base) != run_folder.config_hash(other_seed)
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
-    config = compose(["env=commons"]).config
+    config = compose(["env=harvest"]).config
     first = run_folder.create(tmp_path / "run", config)
     with pytest.raises(UserError, match="holds a run"):
         run_folder.create(tmp_path / "run", config)
     (tmp_path / "run" / "notes.txt").write_text("mine")
     run_folder.discard(first)
     assert [p.name for p in first.path.iterdir()] == ["notes.txt"]
-    assert run_folder.create(tmp_path / "run", config).read_config()["env"]["name"] == "commons"
+    assert run_folder.create(tmp_path / "run", config).read_config()["env"]["name"] == "harvest"
 
 
 def test_log_lines_know_where_the_run_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,7 +33,7 @@ class Listener:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> RunFolder:
-    return create(tmp_path / "run", compose(["env=commons", "tracker=both", "tracker.group=g", "tracker.tags=[a,b]"]).config)
+    return create(tmp_path / "run", compose(["env=harvest", "tracker=both", "tracker.group=g", "tracker.tags=[a,b]"]).config)
 
 
 def test_rows_that_come_again_are_left_out(folder: RunFolder) -> None:
@@ -71,7 +71,7 @@ def test_broken_cursor(folder: RunFolder) -> None:
 
 
 def test_no_trackers_by_default(folder: RunFolder) -> None:
-    assert trackers.start(folder, compose(["env=commons"]).config, "id") == []
+    assert trackers.start(folder, compose(["env=harvest"]).config, "id") == []
 
 
 ROWS = """
@@ -98,7 +98,7 @@ def test_what_arrived_in_two_sessions_of_a_run(folder: RunFolder) -> None:
         (run,) = [r["run"] for r in session if r["type"] == "run"]
         assert (run["run_group"], run["tags"], run["job_type"], run["project"]) == ("g", ["a", "b"], "train", "market-marl")
         assert run["run_id"] == folder.read_manifest()["id"]
-        assert run["config"]["update"]["env"]["name"] == "commons"
+        assert run["config"]["update"]["env"]["name"] == "harvest"
         assert run["telemetry"]["feature"]["offline"]
     history = [[_row(r["history"]) for r in session if r["type"] == "history"] for session in records]
     assert history == [[(0, 0.0), (10, 1.0), (20, 2.0)], [(30, 3.0)]]

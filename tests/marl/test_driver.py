@@ -16,8 +16,9 @@ import pytest
 
 import envs
 from marl import UserError, VectorGame, driver
+from marl.check import check_game
 from marl.compiled import rule
-from marl.game import F8, I8, Column, Game, Role, array
+from marl.game import F8, I8, RUNNING, TERMINATED, Column, Game, Role, array
 from marl.params import Params, param
 from tests.bazaar import BAZAAR, BazaarParams
 from tests.commons import COMMONS, begin, measure, observe
@@ -256,6 +257,68 @@ def test_shapes_follow_the_parameters() -> None:
     copies = VectorGame(BAZAAR, 2, BazaarParams(n_sellers=3, n_buyers=4))
     assert copies.world.cash.shape == (2, 7) and copies.world.taste.shape == (2, 4) and copies.world.guild.shape == (2,)
     assert copies.world.cash.dtype == np.int64 and copies.world.gone.dtype == np.bool_
+
+
+@dataclass(frozen=True)
+class NothingParams(Params):
+    """No parameter at all."""
+
+
+class NothingState(NamedTuple):
+    """Nothing beside the key, the episode and the tick."""
+
+
+@rule
+def begin_nothing(p, s, b):
+    pass
+
+
+@rule
+def guess(p, s, b, action, components, cost):
+    for a in range(components.shape[1]):
+        components[b, a, 0] = action[b, a, 0] - s.t[b]
+    return RUNNING if s.t[b] < 2 else TERMINATED
+
+
+@rule
+def see_the_clock(p, s, b, obs):
+    for a in range(obs.shape[1]):
+        obs[b, a, 0] = s.t[b] / 3.0
+
+
+@rule
+def measure_nothing(p, s, b, metrics):
+    pass
+
+
+@dataclass(frozen=True)
+class UnreadParams(Params):
+    n_agents: int = param(2, 1, 9, "agents")
+
+
+def first_game(params: type[Params], agents: Callable[[Any], int]) -> Game:
+    """A game whose rules read no parameter, as a newcomer's first one does."""
+    seen, done = {"clock": Column(0, 1, "share of the episode")}, {"guess": Column(0, 1, "$")}
+    return Game(
+        "first", 0, params, NothingState, lambda p: (Role("player", agents(p), seen, done),), begin_nothing, guess, see_the_clock,
+        measure_nothing, {},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("params", "agents"), [(NothingParams, lambda p: 1), (UnreadParams, lambda p: p.n_agents)])
+def test_rules_that_read_no_parameter_compile(params: type[Params], agents: Callable[[Any], int]) -> None:
+    """They keep the contract as they stand; three ticks pay the action less the tick."""
+    game = first_game(params, agents)
+    assert driver.numbers_of(game) == []
+    check_game(game)
+    copies = VectorGame(game, 3)
+    copies.reset(0)
+    paid = []
+    for _ in range(3):
+        copies.step(copies.action * 0.0 + 0.5)
+        paid.append(copies.reward[:, 0].tolist())
+    assert paid == [[0.5] * 3, [-0.5] * 3, [-1.5] * 3]
+    assert copies.status.tolist() == [TERMINATED] * 3
 
 
 def test_the_games_of_this_file_are_whole() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -181,3 +182,18 @@ def test_an_episode_without_an_end_is_told() -> None:
     copies.reset(0)
     with pytest.raises(UserError, match="evaluation of payday: 2 of 2 episodes go on after 9 ticks"):
         play(copies, parts(copies, "group"), {"worker": always(0.0)}, limit=9)
+
+
+@pytest.mark.parametrize(("missing", "said"), [(True, "buyer 2 to 4"), (False, "seller 0 to 1, buyer 2 to 4, twice 4 to 4")])
+def test_a_plan_that_leaves_agents_out_or_seats_them_twice_is_refused(missing: bool, said: str) -> None:
+    """Nobody acts on zeros without a word."""
+    copies = bazaar(2)
+    copies.reset(0)
+    plan = parts(copies, "group")
+    if missing:
+        del plan["seller"]
+    else:
+        plan["twice"] = replace(plan["buyer"], name="twice", lo=4)
+    policies = {name: scripted(copies, part, "random") for name, part in plan.items()}
+    with pytest.raises(UserError, match=f"plan of bazaar: parts of agents {said}; expected is one part for each of agents 0 to 4"):
+        play(copies, plan, policies)

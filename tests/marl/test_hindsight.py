@@ -64,6 +64,23 @@ def test_relabelled_rows_say_what_the_game_would_have_said() -> None:
     assert (buffer[index].obs == was.obs).all()  # what is stored stays
 
 
+def test_a_game_that_ended_for_another_reason_ends_under_any_goal() -> None:
+    """With time limits that end games, the sixth tick is the last whatever the goal: a row of it is not bootstrapped from."""
+    here, buffer = flipped(40, time_limit="terminal")
+    batch, index = buffer.sample(2_000)
+    was, own, goal = buffer[index], slice(0, BITS), slice(BITS, None)
+    reached = (batch.obs_next[:, own] == batch.obs_next[:, goal]).all(1)
+    solved = (was.obs_next[:, own] == was.obs_next[:, goal]).all(1)
+    late = was.terminated & ~solved
+    assert (late & ~reached).sum() > 20
+    relabelled = (batch.obs[:, goal] != was.obs[:, goal]).any(1)
+    assert (batch.terminated[relabelled] == (reached | late)[relabelled]).all() and not batch.truncated.any()
+    assert (batch.terminated[~relabelled] == was.terminated[~relabelled]).all()
+    (learner,) = here.team.learners.values()
+    y = learner._preprocess_batch(batch, buffer, index).returns.flatten().numpy()
+    assert y[late] == pytest.approx(batch.rew[late])
+
+
 def test_targets_are_of_the_relabelled_rows() -> None:
     here, buffer = flipped(40, gamma=0.9)
     (learner,) = here.team.learners.values()

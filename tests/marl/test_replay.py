@@ -9,10 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from marl.assemble import make_buffers
 from marl.replay import Buffers, LaneBuffer
 from marl.team import parts
 from marl.vector import VectorGame
 from tests.bazaar import BAZAAR
+from tests.lanes import lanes
+from tests.payday import PAYDAY
 
 AGENTS, COPIES, ROWS, WIDTH, RAW = 3, 2, 5, 2, 1
 
@@ -268,3 +271,16 @@ def test_masks_are_further_columns() -> None:
     assert rows[:, :, :3].tobytes() == game.groups["seller"].obs.tobytes()
     assert rows[:, :, 3:].tolist() == game.groups["seller"].action_mask.astype(float).tolist()
     assert rows[:, :, 5].tolist() == [[0.0, 0.0]] * COPIES  # without cash the best quality is forbidden
+
+
+def test_no_two_parts_stages_or_seeds_draw_from_one_stream() -> None:
+    """Of neighbouring seeds, in which part i of one had the stream of part i - 1 of the next."""
+    drawn = []
+    for seed in range(4):
+        here = lanes(VectorGame(PAYDAY, 2), "isac", "none", seed=seed)
+        for stage in ("", "stage at 100", "stage at 200"):
+            for buffer in make_buffers(here.team, 2, here.settings, seed, stage).values():
+                drawn.append(tuple(buffer._random_state.randint(0, 1 << 30, 8)))
+    assert len(set(drawn)) == len(drawn) == 4 * 3 * 3
+    again = lanes(VectorGame(PAYDAY, 2), "isac", "none", seed=3).buffers["worker_0"]
+    assert tuple(again._random_state.randint(0, 1 << 30, 8)) == drawn[27]
