@@ -36,7 +36,7 @@ def stages() -> tuple[Stage, ...]:
     game's trials.
     """
     ends: dict[str, Any] = {"reference": "base_stock", "minimum_steps": 20_000}
-    up: dict[str, Any] = {**ends, "promote": 0.5}
+    up: dict[str, Any] = {**ends, "promote": 0.75}
     return (
         Stage("simple", SIMPLE, naive="random", episodes=64, **up),
         Stage("medium", MEDIUM, naive="pass_through", episodes=256, demote=-0.5, **up),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LEAST_SPREAD = 0.1
 """Of the mean: the least deviation that counts orders, so that steady demand can be ordered for as well."""
 QUIET, LEAST_LEVEL, MOST_LEVEL = -1.0, 0.0, 3.0
-"""Deviations: the safety stock of a level is from none to three of them; with a fixed cost the column begins at QUIET, and below LEAST_LEVEL
+"""Deviations: the safety stock of a level is from none to three of them; with a fixed cost the column begins at QUIET, below LEAST_LEVEL
 nothing is ordered. Wider ranges have most of their ends where nobody would order: a fifth of this one is about right for a retailer."""
 REACH = {("means", name): 2.0 for name in ("delta", "level", "quantity")} | {
     ("deviations", "delta"): 1.0,

@@ -1,4 +1,4 @@
-"""What scores of the supply chain stand on: orders that can be learned, a reference that no constant beats, a ladder whose gaps are resolved."""
+"""What scores of the supply chain stand on: orders that can be learned, a reference that no constant beats, a ladder with resolved gaps."""
 
 from __future__ import annotations
 
