@@ -8,12 +8,14 @@ from envs.supply_chain import theory
 from envs.supply_chain.params import SupplyChainParams
 
 ONE: dict[str, Any] = {
-    "n_agents": 1, "topology": "parallel", "products": 1, "action": "level", "initial": "0", "in_transit": "0", "grid": 21,
+    "n_agents": 1, "topology": "parallel", "products": 1, "action": "level", "unit": "means", "holding": "1", "penalty": "4",
+    "initial": "0", "in_transit": "0", "grid": 21,
 }  # fmt: skip
 LONG: dict[str, Any] = {"horizon": 120, "warm_up": 20, "continuing": True}
 BEER: dict[str, Any] = {
     "n_agents": 4, "topology": "serial", "products": 1, "timing": "after", "horizon": 100, "lead": "2", "lag": "2 2 2 1", "holding": "0.5",
-    "penalty": "1", "initial": "12", "in_transit": "4", "cooperation": 1.0, "action": "level", "reach": 3.0,
+    "penalty": "1", "initial": "12", "in_transit": "4", "cooperation": 1.0, "action": "level",
+    "unit": "means", "reach": 3.0,
 }  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {
     "newsvendor": {
@@ -29,7 +31,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "clark_scarf": {
         **LONG, "n_agents": 3, "topology": "serial", "products": 1, "timing": "after", "lead": "1 1 2", "holding": "7 4 2",
         "penalty": "37.12 0 0", "transit": 1.0, "demand": "normal", "demand_mean": "5", "parts": 1_000, "action": "level",
-        "cooperation": 1.0, "initial": "6.484 5.544 10.692", "in_transit": "0", "levels": "6.484 5.544 10.692",
+        "unit": "means", "cooperation": 1.0, "initial": "6.484 5.544 10.692", "in_transit": "0", "levels": "6.484 5.544 10.692",
     },
     "lost_sales_1": {**ONE, **LONG, "lead": "1", "demand_mean": "5", "unmet": "lost", "initial": "5", "in_transit": "5"},
     "lost_sales_2": {**ONE, **LONG, "lead": "2", "demand_mean": "5", "unmet": "lost", "initial": "5", "in_transit": "5"},

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from itertools import product
-from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from envs.supply_chain import layout, theory, tuning
 from envs.supply_chain.params import SupplyChainParams
 from envs.supply_chain.planning import plans
 from envs.supply_chain.sight import FIXED, NODE_WIDTH, action, of_, own_, shared_, width_of
+from envs.supply_chain.units import deviation, scale_of
 from marl.game import F4, F8, I8, bounds
 
 ADJUSTS, SUPPLY_LINE = 0.36, 0.34
@@ -45,7 +45,7 @@ def of(p: SupplyChainParams, obs: F4, name: str) -> F8:
 
 
 def acted(p: SupplyChainParams, orders: F8) -> F8:
-    """Actions [N, U] with what is ordered of each product [N, P], clipped; suppliers and buyers alike, nothing expedited, usual prices."""
+    """Actions [N, U] with order columns [N, P], clipped; suppliers and buyers alike, nothing expedited, usual prices."""
     columns = action(p)
     low, high = bounds(columns)
     found = np.tile([1.0 if name.startswith(("source", "buyer", "price")) else 0.0 for name in columns], (len(orders), 1))
@@ -53,28 +53,41 @@ def acted(p: SupplyChainParams, orders: F8) -> F8:
     return np.asarray(np.clip(found, low, high))
 
 
+def counted(p: SupplyChainParams, at: I8, orders: F8) -> F8:
+    """The order columns [N, P] of nodes `at` that mean a delta, level or quantity of `orders` [N, P], mean demands."""
+    unit, usual = (x[at] for x in scale_of(p))
+    return np.asarray((orders - usual) / (unit * p.cover[at][:, None] if p.action == "level" else unit))
+
+
+def level_of(p: SupplyChainParams, at: I8, level: F8) -> F8:
+    """Actions of nodes `at` that order up to local levels [N, P], and not none where what is asked for is lower than can be said."""
+    wanted = counted(p, at, level)
+    return acted(p, np.maximum(wanted, p.quiet) if np.isfinite(p.quiet) else wanted)
+
+
 def up_to(p: SupplyChainParams, obs: F4, level: F8) -> F8:
     """Actions that order up to local levels [N, P], whatever an action means.
 
     With orders after demand the tick's demand is not seen yet: `delta` and `level` add it themselves, a quantity expects the forecast.
     """
+    at = nodes_of(p, obs)
     if p.action == "level":
-        return acted(p, level / p.cover[nodes_of(p, obs)][:, None])
+        return level_of(p, at, level)
     gap, after = level - of(p, obs, "position"), p.timing == "after"
     if p.action == "delta":
-        return acted(p, gap if after else np.maximum(gap, 0.0) - of(p, obs, "last_in"))
-    return acted(p, np.maximum(gap + (of(p, obs, "forecast") if after else 0.0), 0.0))
+        return acted(p, counted(p, at, gap if after else np.maximum(gap, 0.0) - of(p, obs, "last_in")))
+    return acted(p, counted(p, at, np.maximum(gap + (of(p, obs, "forecast") if after else 0.0), 0.0)))
 
 
 def ordering(p: SupplyChainParams, obs: F4, quantity: F8) -> F8:
     """Actions that order quantities [N, P], after demand less what of it differs from the forecast."""
+    at = nodes_of(p, obs)
     if p.action == "quantity":
-        return acted(p, quantity)
+        return acted(p, counted(p, at, quantity))
     if p.action == "delta":
-        return acted(p, quantity - of(p, obs, "forecast" if p.timing == "after" else "last_in"))
+        return acted(p, counted(p, at, quantity - of(p, obs, "forecast" if p.timing == "after" else "last_in")))
     expected = of(p, obs, "forecast") if p.timing == "after" else 0.0
-    level = of(p, obs, "position") + quantity - expected
-    return acted(p, level / p.cover[nodes_of(p, obs)][:, None])
+    return level_of(p, at, of(p, obs, "position") + quantity - expected)
 
 
 def pass_through(p: SupplyChainParams, obs: F4, generator: np.random.Generator) -> F8:
@@ -82,29 +95,8 @@ def pass_through(p: SupplyChainParams, obs: F4, generator: np.random.Generator) 
     if p.timing == "after" and p.action == "delta":
         return acted(p, np.zeros((len(obs), p.products)))
     if p.timing == "after" and p.action == "level":
-        return acted(p, of(p, obs, "position") / p.cover[nodes_of(p, obs)][:, None])
+        return level_of(p, nodes_of(p, obs), of(p, obs, "position"))
     return ordering(p, obs, of(p, obs, "last_in"))
-
-
-def deviation(p: SupplyChainParams) -> F8:
-    """Standard deviation of a tick's demand through each node over its mean [N, P], retailers independent unless correlated."""
-    mean = p.mean
-    if p.demand == "trace":
-        sd = np.zeros(mean.shape)
-        sd[mean.sum(1) > 0] = p.training.std(0).reshape(-1, p.products)
-    else:
-        laws: Mapping[str, Any] = {
-            "constant": 0.0,
-            "uniform": np.sqrt(mean * (mean + 1) / 3),
-            "poisson": np.sqrt(mean),
-            "negative_binomial": p.demand_cv * mean,
-            "normal": p.demand_sd,
-            "ar1": p.demand_sd / sqrt(1 - p.persistence**2),
-        }
-        sd = np.broadcast_to(laws[p.demand], mean.shape) * (mean > 0)
-    share = p.layout.share
-    alone, together = np.sqrt(share**2 @ sd**2), share @ sd
-    return np.asarray((sqrt(p.correlation) * together + (1 - sqrt(p.correlation)) * alone) / p.flow)
 
 
 def levels_at(p: SupplyChainParams, factor: npt.ArrayLike) -> F8:
@@ -189,7 +181,7 @@ def _order_at(p: SupplyChainParams, obs: F4, point: F8, level: F8) -> F8:
     position = of(p, obs, "position")
     due = position <= point + NEAR
     if p.action == "level":
-        return acted(p, np.where(due, level / p.cover[nodes_of(p, obs)][:, None], 0.0))
+        return acted(p, np.where(due, counted(p, nodes_of(p, obs), level), bounds(action(p))[0][0]))
     return ordering(p, obs, np.where(due, np.maximum(level - position, 0.0), 0.0))
 
 

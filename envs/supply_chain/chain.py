@@ -27,7 +27,7 @@ def trials(p: SupplyChainParams) -> dict[str, SupplyChainParams]:
 
 SUPPLY_CHAIN = Game(
     "supply_chain",
-    version=0,
+    version=1,
     params=SupplyChainParams,
     state=SupplyState,
     roles=sight.roles,

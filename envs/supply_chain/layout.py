@@ -22,8 +22,9 @@ AT = ("first", "last", "out_first", "out_last", "depth", "weight", "retail", "ca
 number among the retailers (-1), parts that it ships in a tick and stores at most (0: no limit), thousandths of money a unit."""
 RATE = ("hold", "short", "cover")
 """Of a node: costs of a unit on hand and owed, ticks that an order-up-to level covers."""
-EACH = ("scale", "mean")
-"""Of a node and product, in parts: mean demand that passes through, customers' mean demand."""
+EACH = ("scale", "mean", "unit", "usual")
+"""Of a node and product, in parts: mean demand that passes through, customers' mean demand, what an action of 1 adds
+and what one of 0 is."""
 OPENING = ("stock", "slot")
 """Of a node and product at the beginning, in parts: on hand, in each tick of shipments and orders under way."""
 CYCLE = ("sine", "cosine", "factor")

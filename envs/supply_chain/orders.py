@@ -1,9 +1,10 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
 """Orders: what actions mean, and their way to the suppliers.
 
-`delta`: last demand + x; `level`: up to a local level, nothing where the inventory position is above it; `quantity`: as it is. The
-inventory position is stock + all that is ordered and not on hand - all that is owed. Before demand, last demand and position are of
-the end of the last tick; after demand, the tick's incoming orders count, of buyers as well, who have lower numbers and order first.
+`delta`: last demand + x; `level`: up to a local level, nothing where the inventory position is above it; `quantity`: as it is. What x
+counts is in the columns `unit` and `usual` of p.each: mean demands, or standard deviations of demand (`units`). The inventory position
+is stock + all that is ordered and not on hand - all that is owed. Before demand, last demand and position are of the end of the last
+tick; after demand, the tick's incoming orders count, of buyers as well, who have lower numbers and order first.
 """
 
 from __future__ import annotations
@@ -35,10 +36,13 @@ def position(s, b, j, k):
 def quantity(p, s, b, j, k, x):
     """Parts that node j orders of product k by action x."""
     if p.action == DELTA:
-        return max(0, s.item[b, j, k, item_.came] + math.floor(x * p.each[j, k, each_.scale] + 0.5))
+        return max(0, s.item[b, j, k, item_.came] + math.floor(x * p.each[j, k, each_.unit] + 0.5))
+    usual = p.each[j, k, each_.usual]
     if p.action == LEVEL:
-        return max(0, math.floor(x * p.each[j, k, each_.scale] * p.rates[j, rate_.cover] + 0.5) - position(s, b, j, k))
-    return math.floor(x * p.each[j, k, each_.scale] + 0.5)
+        if x < p.quiet:
+            return 0
+        return max(0, math.floor(x * p.each[j, k, each_.unit] * p.rates[j, rate_.cover] + usual + 0.5) - position(s, b, j, k))
+    return max(0, math.floor(x * p.each[j, k, each_.unit] + usual + 0.5))
 
 
 @rule

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from envs.supply_chain import layout
+from envs.supply_chain import layout, units
 from envs.supply_chain.data import SYNTHETIC, part_of
 from envs.supply_chain.layout import MOST, MOST_LEAD, TOPOLOGIES, Network
 from marl.errors import UserError
@@ -18,6 +18,7 @@ from marl.params import Params, choice, derived, param, text
 
 ACTIONS = ("delta", "level", "quantity")
 DELTA, LEVEL, QUANTITY = range(3)
+UNITS = ("means", "deviations")
 TIMINGS = ("before", "after")
 BEFORE, AFTER = range(2)
 UNMET = ("backlog", "lost")
@@ -58,8 +59,9 @@ class SupplyChainParams(Params):
     pipeline_for: int = param(0, 0, 24, "ticks", "of shipments under way that have columns at least")
     lag: str = text("0", "ticks from an order to its arrival at the supplier, one number, one a node or a range")
     timing: str = choice("before", TIMINGS, "orders do not see the tick's demand and incoming orders, or do")
-    action: str = choice("delta", ACTIONS, "what is chosen: units beyond the last demand, an order-up-to level, or a quantity")
-    reach: float = param(2.0, 0.01, 100.0, "mean demands", "largest delta or quantity; largest level over the mean demand that it covers")
+    action: str = choice("level", ACTIONS, "what is chosen: units beyond the last demand, an order-up-to level, or a quantity")
+    unit: str = choice("deviations", UNITS, "that orders are counted in: standard deviations of demand from what is usual, or mean demands")
+    reach: float = param(0.0, 0.0, 100.0, "of `unit`", "largest delta or quantity; largest level, of the demand that it covers; 0: as fits")
     grid: int = param(5, 2, 101, "points", "of the grid of actions of value-based learners, over all that can be chosen")
     choose_sources: bool = param(False, 0, 1, "", "agents weigh their suppliers; else orders are split equally")
     rationing: str = choice("proportional", RATIONINGS, "how a supplier shares what falls short; priority: to the first buyers first")
@@ -92,12 +94,12 @@ class SupplyChainParams(Params):
     outage: float = param(8.0, 1.0, 1e6, "ticks", "mean length")
     closure_at: int = param(0, 0, 1_000_000, "tick", "from which the outside ships nothing")
     closure: int = param(0, 0, 1_000_000, "ticks", "for so long; 0: never")
-    holding: str = text("1", "cost a unit and tick of stock: one number or one a node")
-    penalty: str = text("4", "cost a unit and tick owed to customers or buyers, a unit lost: one number or one a node")
+    holding: str = text("0.02", "cost a unit and tick of stock: one number or one a node")
+    penalty: str = text("0.08", "cost a unit and tick owed to customers or buyers, a unit lost: one number or one a node")
     transit: float = param(0.0, 0.0, 1e3, "of the supplier's holding cost", "of units on their way from another node")
     fixed: float = param(0.0, 0.0, 1e6, "cost an order", "and product")
-    expedite_cost: float = param(1.0, 0.0, 1e6, "cost a unit", "that is expedited")
-    scrap_cost: float = param(1.0, 0.0, 1e6, "cost a unit", "that is scrapped")
+    expedite_cost: float = param(0.02, 0.0, 1e6, "cost a unit", "that is expedited")
+    scrap_cost: float = param(0.02, 0.0, 1e6, "cost a unit", "that is scrapped")
     revenue: float = param(0.0, 0.0, 1e6, "money a unit", "that a customer gets")
     price: str = text("0", "money a unit that a node's buyers pay: one number or one a node")
     raw_price: float = param(0.0, 0.0, 1e4, "money a unit", "that the outside is paid")
@@ -204,6 +206,11 @@ class SupplyChainParams(Params):
         return self.fast_column + int(self.expedite)
 
     @derived
+    def quiet(self) -> float:
+        """Action below which nothing is ordered."""
+        return units.quiet_below(self)
+
+    @derived
     def expedite_milli(self) -> int:
         """Thousandths of money for a unit that is expedited."""
         return round(self.expedite_cost * MILLI)
@@ -295,12 +302,17 @@ class SupplyChainParams(Params):
             "out": net.out,
             "nodes": self._nodes(flow, size),
             "rates": np.vstack([np.stack([*self.costs, self.cover], axis=1), np.zeros((1, 3))]),
-            "each": np.stack([flow, self.mean], axis=2) * self.parts,
+            "each": self._each(flow),
             "opening": np.stack(opening, axis=2),
             "size": size,
             "cycle": np.stack([np.sin(angle), np.cos(angle), 1 + self.amplitude * np.sin(angle)], axis=1),
             "series": series.astype(np.int64),
         }
+
+    def _each(self, flow: F8) -> F8:
+        """The table `each`."""
+        unit, usual = units.scale_of(self)
+        return np.stack([flow, self.mean, unit * flow, usual * flow], axis=2) * self.parts
 
     def _nodes(self, flow: F8, size: I8) -> I8:
         """The table `nodes`, the outside in its last row."""

@@ -12,6 +12,7 @@ from envs.supply_chain.orders import LEAST_WEIGHT, position, wrapped
 from envs.supply_chain.params import MILLI, SupplyChainParams
 from envs.supply_chain.shipping import tariff_of
 from envs.supply_chain.state import item_, link_, node_, note_
+from envs.supply_chain.units import range_of
 from marl.compiled import apart, rule
 from marl.game import Column, Role, index, inf
 
@@ -46,6 +47,15 @@ SHARED = {
     "end_forecast": Column(0, inf, "mean demands: forecast of the customers' demand downstream"),
     "echelon": Column(-inf, inf, "mean demands: position, with all that is downstream less what customers are owed"),
 }
+UNIT = {
+    ("means", "delta"): "mean demands beyond the last",
+    ("means", "level"): "of the mean demand that is covered: order-up-to level",
+    ("means", "quantity"): "mean demands",
+    ("deviations", "delta"): "standard deviations of demand beyond the last demand",
+    ("deviations", "level"): "order-up-to level: standard deviations of the demand that is covered beyond its mean",
+    ("deviations", "quantity"): "standard deviations of demand beyond its mean",
+}
+"""Of an order, by what it is counted in and what it is."""
 own_, of_, shared_ = (index(table) for table in (OF_NODE, OF_PRODUCT, SHARED))
 NODE_WIDTH, FIXED = len(OF_NODE), len(OF_PRODUCT)
 
@@ -64,9 +74,7 @@ def observation(p: SupplyChainParams) -> dict[str, Column]:
 
 def action(p: SupplyChainParams) -> dict[str, Any]:
     """An order of each product; weights of suppliers and buyers, the expedited share and the price where these are chosen."""
-    unit = {"delta": "mean demands beyond the last", "level": "of the mean demand that is covered: order-up-to level"}
-    low = -p.reach if p.action == "delta" else 0.0
-    order = Column(low, p.reach, unit.get(p.action, "mean demands"))
+    order = Column(*range_of(p), UNIT[p.unit, p.action])
     columns: dict[str, Any] = {f"order_{k}": order for k in range(p.shown)}
     if p.choose_sources:
         columns |= {f"source_{i}": Column(LEAST_WEIGHT, 1, f"weight of supplier {i}", scale="log") for i in range(p.most_sources)}

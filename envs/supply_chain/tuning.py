@@ -1,7 +1,8 @@
 """Levels of scripted policies, found by playing the rules themselves: every candidate meets the same draws, in copies of its own.
 
 In networks whose nodes have nothing to do with each other (all buy from an outside without limit) each node gets the candidate that is
-best for it; elsewhere all get the one with the least cost of the network. Traces are searched in their training part.
+best for it; elsewhere all get the one with the least cost of the network and then, level by level, each node what is best for its own
+reward. Traces are searched in their training part.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import numpy as np
 from envs.supply_chain.params import SupplyChainParams
 from marl.game import F4, F8
 
-COPIES, TICKS = 16, 100
-"""Episodes of each candidate, and their longest horizon; of a trace one episode of all its days."""
+COPIES, TICKS, TRIED = 16, 100, 7
+"""Episodes of each candidate, and their longest horizon; of a trace one episode of all its days. Candidates of a level of the network."""
 
 Act = Callable[[SupplyChainParams, F4, F8], F8]
 """(params, obs [N, O], parameters of each row's policy [N, D]) -> actions [N, U]."""
@@ -67,16 +68,24 @@ def best(p: SupplyChainParams, candidates: F8, act: Act) -> F8:
 
 
 def by_level(p: SupplyChainParams, act: Act, values: F8, passes: int = 2) -> Any:
-    """One parameter a node [N]: first the same for all, then level by level from the customers up, so many times."""
+    """One parameter a node [N]: first the same for all, then level by level from the customers up, so many times.
+
+    A node gets what is best for itself beside what other levels have: an equilibrium, in which none gains by another parameter. Passes
+    after the first are by reward, so that at `cooperation` 1 all move together from there to where the network's cost is least.
+    """
     found = best(p, values[:, None], act)
     depth = p.layout.depth
     if apart(p) or depth.max() == 0:
         return found[:, 0]
     step = np.diff(values).mean()
-    for _ in range(passes):
+    for turn in range(passes):
+        shared = p.cooperation if turn else 0.0
         for level in range(int(depth.max()) + 1):
-            tried = np.repeat(found[None], 7, axis=0)
-            tried[:, depth == level, 0] += step * np.linspace(-1.5, 1.5, 7)[:, None]
-            found = best(p, tried, act)
+            at = depth == level
+            tried = np.repeat(found[None], TRIED, axis=0)
+            tried[:, at, 0] += step * np.linspace(-(TRIED // 2), TRIED // 2, TRIED)[:, None]
+            paid = costs(p, tried, act)
+            paid = (1 - shared) * paid + shared * paid.mean(1, keepdims=True)
+            found[at] = tried[paid.argmin(0), np.arange(p.n_agents)][at]
         step /= 2
     return found[:, 0]

@@ -33,6 +33,21 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "cluster_queue": ("cluster", {"preset": "mm4", "horizon": 3, "warm_up": 0}),
     "allocation_log": ("allocation_log", {"n_agents": 3, "horizon": 3}),
     "supply_chain": ("supply_chain", {"horizon": 3, "lead_noise": 1, "disruption": 0.1, "capacity": 1.1, "expedite": True}),
+    "supply_chain_beer": (
+        "supply_chain",
+        {
+            "horizon": 3,
+            "lead_noise": 1,
+            "disruption": 0.1,
+            "capacity": 1.1,
+            "expedite": True,
+            "action": "delta",
+            "unit": "means",
+            "holding": "1",
+            "penalty": "4",
+            "expedite_cost": 1.0,
+        },
+    ),
     "supply_chain_assembly": (
         "supply_chain",
         {"topology": "assembly", "n_agents": 3, "horizon": 3, "timing": "after", "action": "level", "parts": 10, "demand": "ar1"},

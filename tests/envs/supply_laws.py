@@ -47,6 +47,47 @@ def counted(p: SupplyChainParams, units: float, u: float) -> int:
     return int((np.cumsum(law) <= u).sum())
 
 
+def spread_of(p: SupplyChainParams, j: int, k: int) -> float:
+    """Standard deviation of a tick's demand through node j over its mean: of each retailer's law, then of what moves all means."""
+    own = [law_sd(p, i, k) for i in range(p.n_agents)]
+    share = p.layout.share[j].tolist()
+    alone, together = math.sqrt(sum((a * sd) ** 2 for a, sd in zip(share, own))), sum(a * sd for a, sd in zip(share, own))
+    common = math.sqrt(p.correlation)
+    demand = (common * together + (1 - common) * alone) / p.flow[j, k]
+    other = p.regime_length / (p.regime_length + p.calm_length)
+    late = max(0.0, (p.horizon - p.step_at) / p.horizon) if p.step_at else 0.0
+    means = [1 + p.amplitude * math.sin(2 * math.pi * i / 360) for i in range(360)], [p.regime, 1.0], [p.step_to, 1.0]
+    chances = [1 / 360] * 360, [other, 1 - other], [late, 1 - late]
+    moved = sum(sum(c * x * x for c, x in zip(cs, xs)) - sum(c * x for c, x in zip(cs, xs)) ** 2 for cs, xs in zip(chances, means))
+    return max(math.sqrt(demand**2 + moved), 0.1)
+
+
+def law_sd(p: SupplyChainParams, i: int, k: int) -> float:
+    mean = float(p.mean[i, k])
+    if mean <= 0 or p.demand == "constant":
+        return 0.0
+    if p.demand == "trace":
+        days = p.training[:, np.flatnonzero(p.mean.sum(1) > 0).tolist().index(i) * p.products + k].tolist()
+        return math.sqrt(sum(x * x for x in days) / len(days) - (sum(days) / len(days)) ** 2)
+    return {
+        "uniform": math.sqrt(mean * (mean + 1) / 3), "poisson": math.sqrt(mean), "negative_binomial": p.demand_cv * mean,
+        "normal": p.demand_sd, "ar1": p.demand_sd / math.sqrt(1 - p.persistence**2),
+    }[p.demand]  # fmt: skip
+
+
+def asked_for(p: SupplyChainParams, x: float, flow: float, spread: float, cover: float, came: int, position: int) -> int:
+    """Parts that an action of x orders, at a mean demand of `flow` parts whose deviation is `spread` of it."""
+    each = flow if p.unit == "means" else flow * spread
+    if p.action == "delta":
+        return max(0, came + math.floor(x * each + 0.5))
+    if p.action == "quantity":
+        return max(0, math.floor((0.0 if p.unit == "means" else flow) + x * each + 0.5))
+    if p.unit == "deviations" and p.fixed > 0 and x < 0:
+        return 0
+    level = x * flow * cover if p.unit == "means" else flow * cover + x * each * math.sqrt(cover)
+    return max(0, math.floor(level + 0.5) - position)
+
+
 def divided(supply: int, claims: list[int], before: list[int], got: list[int], weights: list[float], order: list[int], first: bool) -> None:
     """Add to `got` what each claim gets of the supply: in proportion to weight x claim by cumulated rounding, or `first` come first."""
     total = 0.0

@@ -18,7 +18,7 @@ from pettingzoo import ParallelEnv
 
 from envs.supply_chain import sight
 from envs.supply_chain.params import SupplyChainParams
-from tests.envs.supply_laws import Forecaster, Link, counted, divided, season_of
+from tests.envs.supply_laws import Forecaster, Link, asked_for, counted, divided, season_of, spread_of
 
 DEMANDS, COMMON, WAVES, REGIMES, OFFSET, OUTAGES, REPAIRS, LEADS, SUPPLY = range(9)
 Draws = Callable[[int, int, tuple[int, ...]], Any]
@@ -39,6 +39,7 @@ class SupplyChain(ParallelEnv):  # type: ignore[misc]
         self.flow = (params.flow * params.parts).tolist()
         self.means = (params.mean * params.parts).tolist()
         self.cover = params.cover.tolist()
+        self.spread = [[spread_of(params, j, k) for k in self.products] for j in range(self.n)]
         width = len(sight.observation(params))
         acts = list(sight.action(params).values())
         low, high = (np.array([getattr(c, end) for c in acts]) for end in ("low", "high"))
@@ -157,13 +158,7 @@ class SupplyChain(ParallelEnv):  # type: ignore[misc]
         p, links = self.p, self.into[j]
         weights = [max(0.01, float(row[p.shown + i])) if p.choose_sources else 1.0 for i in range(len(links))]
         for k in self.products:
-            x, flow = float(row[k]), self.flow[j][k]
-            if p.action == "delta":
-                q = max(0, self.history[j][k][-1] + math.floor(x * flow + 0.5))
-            elif p.action == "level":
-                q = max(0, math.floor(x * flow * self.cover[j] + 0.5) - self.position(j, k))
-            else:
-                q = math.floor(x * flow + 0.5)
+            q = asked_for(p, float(row[k]), self.flow[j][k], self.spread[j][k], self.cover[j], self.history[j][k][-1], self.position(j, k))
             self.placed[j][k] = q
             given = 0
             for i, link in enumerate(links):

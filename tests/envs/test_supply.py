@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 
 import envs
-from envs.supply_chain import baselines
+from envs.supply_chain import baselines, units
 from envs.supply_chain.answers import PRESETS
 from envs.supply_chain.layout import network
-from envs.supply_chain.params import SupplyChainParams
+from envs.supply_chain.params import UNITS, SupplyChainParams
 from envs.supply_chain.state import ALL, ITEM, LINK, NODE
 from marl import UserError, VectorGame
 from marl.trial import played
 
 CHAIN: dict[str, Any] = {
     "topology": "serial", "n_agents": 2, "products": 1, "demand": "constant", "demand_mean": "10", "lead": "1", "lag": "0",
-    "timing": "after", "action": "quantity", "initial": "20", "in_transit": "10", "horizon": 30,
+    "timing": "after", "action": "quantity", "unit": "means", "initial": "20", "in_transit": "10", "horizon": 30,
+    "holding": "1", "penalty": "4",
 }  # fmt: skip
 
 
@@ -89,7 +90,7 @@ def test_what_was_owed_goes_first_and_the_rest_in_proportion() -> None:
     """A supplier of two with 30 on hand: debts of 6 and 3 first, the 21 left for new orders of 20 and 40 as 7 to 14."""
     game = envs.make(
         "supply_chain", 1, topology="divergent", fan=2, n_agents=3, products=1, demand="constant", lead="1", timing="after",
-        action="quantity", initial="0 0 30", in_transit="0", reach=100.0, horizon=9,
+        action="quantity", unit="means", initial="0 0 30", in_transit="0", reach=100.0, horizon=9,
     )  # fmt: skip
     game.reset(0)
     node = game.world
@@ -105,7 +106,7 @@ def test_rationing(rule: str, got: list[int]) -> None:
     """30 for orders of 20 and 40: in proportion; the first buyer first; by weights 8 : 1 x orders, at most what is ordered."""
     game = envs.make(
         "supply_chain", 1, topology="divergent", fan=2, n_agents=3, products=1, demand="constant", lead="1", timing="after",
-        action="quantity", initial="0 0 30", in_transit="0", reach=100.0, rationing=rule, horizon=9,
+        action="quantity", unit="means", initial="0 0 30", in_transit="0", reach=100.0, rationing=rule, horizon=9,
     )  # fmt: skip
     game.reset(0)
     action = np.zeros(game.action.shape)
@@ -120,7 +121,7 @@ def test_rationing(rule: str, got: list[int]) -> None:
 def test_capacity_is_shared_by_products_and_room_scraps_what_is_over() -> None:
     game = envs.make(
         "supply_chain", 1, topology="parallel", n_agents=1, products=2, demand="constant", demand_mean="30 10", lead="1", initial="100",
-        in_transit="0", capacity=0.5, volume=3.0, sizes="1 3", action="quantity", timing="after", scrap_cost=2.0, horizon=9,
+        in_transit="0", capacity=0.5, volume=3.0, sizes="1 3", action="quantity", unit="means", timing="after", scrap_cost=2.0, horizon=9,
     )  # fmt: skip
     run(game, 0.0, 1)
     assert item(game, "shipped")[0, 0].tolist() == [15, 5]
@@ -154,7 +155,7 @@ def test_assembly_takes_one_of_each() -> None:
     """Node 0 makes kits of nodes 1 and 2, of which node 2 ships 4 alone: 4 kits, 6 components of node 1 wait."""
     game = envs.make(
         "supply_chain", 1, topology="assembly", fan=2, n_agents=3, products=1, demand="constant", demand_mean="10", lead="1",
-        initial="0 10 4", in_transit="0", action="quantity", timing="after", horizon=9,
+        initial="0 10 4", in_transit="0", action="quantity", unit="means", timing="after", horizon=9,
     )  # fmt: skip
     game.reset(0)
     action = np.zeros(game.action.shape)
@@ -266,16 +267,47 @@ def test_baselines_stay_within_their_tables(preset: str | None) -> None:
         assert (grid >= low).all() and (grid <= high).all()
 
 
+@pytest.mark.parametrize("unit", ["means", "deviations"])
 @pytest.mark.parametrize("action", ["delta", "level", "quantity"])
 @pytest.mark.parametrize("timing", ["before", "after"])
-def test_base_stock_orders_the_same_whatever_an_action_means(action: str, timing: str) -> None:
-    """In a chain with demand that the forecast knows, all three ways to say an order lead to the same stock."""
-    base = {**CHAIN, "timing": timing, "horizon": 60, "levels": "35 33", "reach": 20.0}
+def test_base_stock_orders_the_same_whatever_an_action_means(action: str, timing: str, unit: str) -> None:
+    """In a chain with demand that the forecast knows, all three ways to say an order lead to the same stock, in both units."""
+    base = {**CHAIN, "timing": timing, "horizon": 60, "levels": "35 33", "reach": 80.0, "unit": unit}
     game = follow(envs.make("supply_chain", 1, **{**base, "action": action}), "base_stock", 40)
     assert (item(game, "stock") + item(game, "coming") - item(game, "owed"))[0, :, 0].tolist() == [
         35 - (10 if timing == "before" else 0),
         33 - (10 if timing == "before" else 0),
     ]
+
+
+@pytest.mark.parametrize(("action", "x", "ordered"), [("delta", 0.5, 18), ("delta", -1.0, 12), ("level", 1.5, 12), ("quantity", -1.0, 12)])
+def test_orders_in_deviations_by_hand(action: str, x: float, ordered: int) -> None:
+    """Poisson demand of 16 has a deviation of 4, of the 4 ticks that a lead of 3 covers 8: a level of 1.5 is 64 + 12, and 64 are there."""
+    game = envs.make("supply_chain", 1, topology="parallel", n_agents=1, products=1, demand_mean="16", lead="3", action=action)
+    run(game, x, 1)
+    assert item(game, "ordered")[0, 0, 0] == ordered
+
+
+def test_steady_demand_is_ordered_for_in_tenths_and_seasons_and_regimes_count_as_deviations() -> None:
+    def spread(**settings: Any) -> float:
+        p = SupplyChainParams(topology="parallel", n_agents=1, products=1, **settings)
+        return float(units.spread(p)[0, 0])
+
+    assert spread(demand="constant") == 0.1
+    assert spread(demand="constant", amplitude=0.4) == pytest.approx(0.4 / 2**0.5)
+    assert spread(demand="constant", regime=3.0, regime_length=5.0, calm_length=15.0) == pytest.approx(2 * (0.25 * 0.75) ** 0.5)
+    assert spread(demand="constant", step_at=25, step_to=2.0) == pytest.approx(0.75**0.5 * 0.25**0.5)
+    assert spread(demand_mean="16") == pytest.approx(1 / 4)
+
+
+def test_where_orders_cost_levels_have_a_range_that_orders_nothing() -> None:
+    """Below 0, whatever the position; (s, S) waits there and orders up to S from the point on."""
+    made: dict[str, Any] = {"topology": "parallel", "n_agents": 1, "products": 1, "lead": "3", "initial": "0", "in_transit": "0"}
+    for fixed, x, some in ((5.0, -0.1, False), (5.0, 0.1, True), (0.0, 0.0, True)):
+        game = run(envs.make("supply_chain", 1, fixed=fixed, **made), x, 1)
+        assert bool(item(game, "ordered")[0, 0, 0]) == some
+    means, deviations = (follow(envs.make("supply_chain", 4, unit=u, fixed=0.4, reach=9.0, **made), "reorder", 60) for u in UNITS)
+    assert (item(means, "stock") == item(deviations, "stock")).all() and (item(means, "coming") == item(deviations, "coming")).all()
 
 
 def test_echelon_base_stock_is_the_local_one_on_a_chain() -> None:

@@ -9,7 +9,7 @@ import pytest
 from pettingzoo.test import parallel_api_test
 
 import envs
-from envs.supply_chain.params import ACTIONS, DEMANDS, FORECASTS, RATIONINGS, TIMINGS, TOPOLOGIES, UNMET, SupplyChainParams
+from envs.supply_chain.params import ACTIONS, DEMANDS, FORECASTS, RATIONINGS, TIMINGS, TOPOLOGIES, UNITS, UNMET, SupplyChainParams
 from tests.envs.addressed import draws_of
 from tests.envs.supply_oracle import SupplyChain
 
@@ -51,6 +51,7 @@ def configuration(number: int) -> dict[str, Any]:
         chosen["columns_for"] = chosen["products"] + 1
     if g.random() < 0.3:
         chosen["sizes"] = " ".join(["3", "1", "2"][: chosen["products"]])
+    chosen["unit"] = some(*UNITS)
     return chosen
 
 

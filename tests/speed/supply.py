@@ -31,7 +31,7 @@ PARTS, COPIES = 36_864, 512
 
 
 def settings_of(nodes: int, **more: Any) -> dict[str, Any]:
-    return {**SIZES[nodes], "horizon": 100, "continuing": True, **more}
+    return {**SIZES[nodes], "horizon": 100, "continuing": True, "action": "delta", **more}
 
 
 def plain_episode(nodes: int) -> Callable[[], None]:
@@ -81,8 +81,8 @@ def raw(nodes: int) -> Rate:
 
 def peers() -> list[Rate]:
     """Stage-steps of a chain of three stages against OR-Gym's, 100 times; link-steps of a network of as many links against its, 1,000."""
-    chain = envs.make("supply_chain", 1_024, topology="serial", n_agents=3, products=1, horizon=100, continuing=True)
-    network = envs.make("supply_chain", 256, products=1, horizon=100, continuing=True)
+    chain = envs.make("supply_chain", 1_024, topology="serial", n_agents=3, products=1, horizon=100, continuing=True, action="delta")
+    network = envs.make("supply_chain", 256, products=1, horizon=100, continuing=True, action="delta")
     found = []
     for name, game, parts, bound in (
         ("serial chain, stages", chain, 3, 100 * 3 * INVENTORY),
