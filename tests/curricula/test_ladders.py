@@ -45,7 +45,7 @@ def test_a_stage_says_what_scores_1_and_0(name: str, stage: Stage) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(("name", "stage"), STAGES)
 def test_the_reference_is_above_the_naive_policy(name: str, stage: Stage, seed: int) -> None:
-    """By five standard errors on the stage's own number of episodes, for every role, and no other naive policy is above the one it names."""
+    """By five standard errors on the stage's own number of episodes, for every role; no other naive policy is above the one it names."""
     game, given = GAME[name]
     params = envs.GAMES[game].make_params(**{**given, **stage.params})
     make = partial(VectorGame, envs.GAMES[game], params=params)
