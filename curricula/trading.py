@@ -12,12 +12,16 @@ def _each(n: int) -> dict[str, int]:
     return {"market_makers": n, "executors": n, "informed": n, "momentum": n}
 
 
-DESK: dict[str, Any] = {"desk": 2, "horizon": 200}
-BASIC: dict[str, Any] = {**DESK, **_each(1), "assets": 2, "volatility": 0.10, "mechanism": "impact"}
-MULTI: dict[str, Any] = {**DESK, **_each(2), "assets": 5, "volatility": 0.20, "correlation": 0.3, "mechanism": "impact"}
-VOLATILE: dict[str, Any] = {**MULTI, **_each(4), "assets": 8, "volatility": 0.45, "jumps": 0.01, "mechanism": "book"}
-CRISIS: dict[str, Any] = {**VOLATILE, **_each(8), "assets": 10, "crash": 1.0, "maintenance": 0.10}
-MASTER: dict[str, Any] = {**VOLATILE, **_each(16), "assets": 15, "regime": "switching", "latency": 2}
+DESK: dict[str, Any] = {"desk": 2, "horizon": 200, "news": 0.2}
+"""A fifth of the news is public at once, so that there is something to know: for the informed, and in the past of prices for momentum."""
+IMPACT: dict[str, Any] = {**DESK, "mechanism": "impact"}
+BOOK: dict[str, Any] = {**DESK, "mechanism": "book", "volatility": 0.45, "correlation": 0.3, "jumps": 0.01, "half_spread": 2.0}
+BASIC: dict[str, Any] = {**IMPACT, **_each(1), "assets": 2, "volatility": 0.10, "half_spread": 0.5}
+MULTI: dict[str, Any] = {**IMPACT, **_each(2), "assets": 5, "volatility": 0.20, "correlation": 0.3, "half_spread": 1.0}
+VOLATILE: dict[str, Any] = {**BOOK, **_each(4), "assets": 8, "noise": 4.0}
+CRISIS: dict[str, Any] = {**BOOK, **_each(8), "assets": 10, "noise": 6.0, "crash": 1.0, "maintenance": 0.10}
+MASTER: dict[str, Any] = {**BOOK, **_each(16), "assets": 15, "noise": 6.0, "depth": 20.0, "regime": "switching", "latency": 2}
+"""Spreads are such that a move of the value is worth coming for, and noise and depth such that makers live among many who know more."""
 
 
 def stages() -> tuple[Stage, ...]:

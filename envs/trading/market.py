@@ -34,7 +34,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 TRADING_MARKET = Game(
     "trading",
-    version=0,
+    version=1,
     params=TradingParams,
     state=TradingState,
     roles=roles,
