@@ -56,6 +56,26 @@ class Curriculum:
         return self.stage.on
 
     @property
+    def reference(self) -> str | None:
+        """The baseline that scores 1 in the present stage; None: the game's."""
+        return self.stage.reference
+
+    @property
+    def naive(self) -> str | None:
+        """The baseline that scores 0 in the present stage; None: the game's."""
+        return self.stage.naive
+
+    @property
+    def episodes(self) -> int:
+        """Least number of episodes of an evaluation in the present stage."""
+        return self.stage.episodes or 0
+
+    @property
+    def name(self) -> str:
+        """Name of the present stage."""
+        return self.stage.name
+
+    @property
     def params(self) -> Mapping[str, Any]:
         """The game's parameters in the present stage, by name."""
         return self.stage.params

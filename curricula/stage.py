@@ -21,6 +21,9 @@ class Stage:
     reference) or the return (the game's units). A mean of at least `promote` leads to the next stage, one below
     `demote` back to the one before; None: never. `demote` lies below `promote`, so that no mean leads both ways. A
     stage lasts at least `minimum_steps` environment steps.
+
+    `reference` and `naive` are the baselines that score 1 and 0 here, and `episodes` how many evaluations take at least, so that
+    five standard errors lie between the two; None: as the game and the run say.
     """
 
     name: str
@@ -30,6 +33,9 @@ class Stage:
     on: str = "score"
     window: int = 3
     minimum_steps: int = 0
+    reference: str | None = None
+    naive: str | None = None
+    episodes: int | None = None
 
     def __post_init__(self) -> None:
         where = f"stage {self.name!r}"
@@ -37,8 +43,10 @@ class Stage:
             raise UserError(f"{where}: a name is expected")
         if self.on not in MEASURES:
             raise UserError(f"{where}: on = {self.on!r}, legal are {', '.join(MEASURES)}")
-        for name, low in (("window", 1), ("minimum_steps", 0)):
+        for name, low in (("window", 1), ("minimum_steps", 0), ("episodes", 2)):
             value = getattr(self, name)
+            if value is None and name == "episodes":
+                continue
             if not isinstance(value, Integral) or isinstance(value, bool) or value < low:
                 raise UserError(f"{where}: {name} = {value!r}, legal are whole numbers from {low}")
         for name in ("promote", "demote"):

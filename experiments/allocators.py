@@ -60,7 +60,7 @@ def learned(path: str, settings: Mapping[str, Any], episodes: int, seed: int) ->
     from experiments.stored import loaded
     from marl.evaluate import play
 
-    setup, run, _ = loaded(path, games=("cluster", "allocation_log"))
+    setup, run, *_ = loaded(path, games=("cluster", "allocation_log"))
     mechanism = setup.config["env"]["mechanism"]
     game = envs.make("allocation_log", episodes, **{**settings, "mechanism": mechanism})
     game.reset(seed)

@@ -50,7 +50,7 @@ def learned(path: str, settings: Mapping[str, Any], episodes: int, seed: int) ->
     from experiments.stored import loaded
     from marl.evaluate import play
 
-    setup, run, _ = loaded(path, games=("auction",))
+    setup, run, *_ = loaded(path, games=("auction",))
     game = envs.make("auction", episodes, **settings)
     game.reset(seed)
     found = play(game, run.plan, run.policies)

@@ -29,6 +29,7 @@ COMMANDS = {
     "allocators": ("experiments.allocators", "mechanisms of the cluster side by side on a trace: marl allocators trace=FILE"),
     "traders": ("experiments.traders", "strategies of every role of the market side by side: marl traders mechanism=book"),
     "replenishment": ("experiments.replenishment", "stock policies and runs on held-out daily demand: marl replenishment env.trace=FILE"),
+    "probe": ("experiments.probing", "what is earned along every action column, and whether it can be learned: marl probe env=quoting"),
     "answers": ("experiments.answers", "train on games with known answers and say PASS or FAIL"),
 }
 """Subcommand -> the module whose `main(arguments) -> exit code` runs it, and what it is for."""

@@ -91,7 +91,7 @@ def evaluated(v: Verdict, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """marl-eval's layout (Gorsane et al. 2022): {env: {task: {algorithm: {seed: {step_i, absolute_metrics}}}}}, lower-case keys.
 
     `return` is the row's measure. Of a run's own evaluations the mean over episodes is kept, so that their list has one number;
-    the absolute metric has every fresh episode of the best checkpoint. `elapsed_time` spreads a seed's seconds evenly over its steps.
+    the absolute metric has every fresh episode of the run's result. `elapsed_time` spreads a seed's seconds evenly over its steps.
     """
     row = v.row
     task = str(row.task["preset"] if "preset" in row.task else row.task["name"]).lower()

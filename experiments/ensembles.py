@@ -171,7 +171,7 @@ def ensemble(
     kind: str = "mean",
     weights: Sequence[float] | None = None,
     temperature: float = 1.0,
-    checkpoint: str = "best",
+    checkpoint: str = "result",
 ) -> Ensemble:
     """The policies of trained runs as one: `ensemble([...]).act(obs)`, `.evaluate(episodes)`. `marl.ensemble` has the formulas.
 
@@ -194,7 +194,7 @@ def ensemble(
 
 def _member(path: Path, checkpoint: str) -> Member:
     try:
-        setup, run, step = loaded(path, checkpoint)
+        setup, run, step, _ = loaded(path, checkpoint)
     except UserError as error:
         raise error if str(path) in str(error) else UserError(f"{path}: {error}") from error
     return Member(path, setup, step, run)

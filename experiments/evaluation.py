@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +13,17 @@ from experiments import tables
 from experiments.cli import load_modules, parser
 from experiments.compose import Setup
 from experiments.run_folder import RunFolder, find, write
-from experiments.stored import to_play
+from experiments.stored import take, to_play
 from marl.errors import UserError
 
 if TYPE_CHECKING:
     from marl.train import Run
 
-CHECKPOINTS = ("best", "last")
+CHECKPOINTS = ("result", "best", "last")
+"""Of which result is the run's best where it has one, else its last."""
 
 
-def evaluate(run: str | Path, episodes: int = 256, checkpoint: str = "best", best_response: int = 0) -> dict[str, Any]:
+def evaluate(run: str | Path, episodes: int = 256, checkpoint: str = "result", best_response: int = 0) -> dict[str, Any]:
     """Play `episodes` episodes with the policies of a run's checkpoint; returns the report, and writes it to evaluation.json.
 
     `best_response`: environment steps for which a best response of every role is trained; the report then has what each
@@ -61,27 +63,43 @@ def report(setup: Setup, folder: RunFolder, episodes: int, checkpoint: str) -> t
 
     Where the game has trials (held-out settings), the report has each of them beside the run's own setting.
     """
-    from experiments.build import run_of
+    from experiments.build import copies_of, run_of
+    from experiments.known import distances, recipe
 
     run = run_of(setup, folder)
-    step = run.load(f"{checkpoint}.pt")
-    run.close()  # evaluations play copies of their own
-    found = {"checkpoint": checkpoint, "step": step, **run.judge(episodes).report(run.seed)}
-    trials = {} if setup.game is None or setup.game.trials is None else setup.game.trials(setup.params)
-    if trials:
-        found["trials"] = {name: _trial(replace(setup, params=params), run, episodes) for name, params in trials.items()}
+    name, step = take(run, folder, checkpoint)
+    beside = _beside(setup, folder, name, episodes)
+    verdict = run.judge(episodes)
+    found = {"checkpoint": name, "step": step, **verdict.report(run.seed)}
+    found["checkpoints"] = {name: _short(found), **beside}
+    found["learners"] = int(verdict.evaluation.learners.sum())
+    if setup.game is not None:
+        setup = replace(setup, params=replace(setup.params, **run.stage_params))  # type: ignore[type-var]
+        found["stage"] = run.stage
+        found["known"] = distances(setup.game, setup.params, verdict.evaluation)  # type: ignore[arg-type]
+        found["recipe"] = recipe(setup) if any(far for *_, far in found["known"].values()) else None
+        for trial, params in {} if setup.game.trials is None else setup.game.trials(setup.params).items():  # type: ignore[union-attr]
+            elsewhere = partial(copies_of(replace(setup, params=params)), {})
+            found.setdefault("trials", {})[trial] = run.judge(episodes, make=elsewhere).report(run.seed)
     write(folder.evaluation, json.dumps(found, indent=2) + "\n")
     return found, run
 
 
-def _trial(setup: Setup, run: Run, episodes: int) -> dict[str, Any]:
-    """The run's policies in another setting of its game."""
-    from experiments.build import copies_of
-    from marl.judge import Judge
+def _beside(setup: Setup, folder: RunFolder, name: str, episodes: int) -> dict[str, Any]:
+    """What the run's other checkpoint comes to on the same episodes, where it has one of another step."""
+    from experiments.build import run_of
 
-    make = copies_of(setup)
-    judge = Judge(lambda n: make({}, n), run.plan, episodes, run.final_seed, trained_focal=setup.config["opponents"] is not None)
-    return judge.verdict(run.policies, baselines=True).report(run.seed)
+    other = {"best": "last", "last": "best"}[name]
+    if not (folder.path / f"{other}.pt").exists():
+        return {}
+    run = run_of(setup, folder)
+    _, step = take(run, folder, other)
+    return {other: _short({"step": step, **run.judge(episodes, baselines=False).report(run.seed)})}
+
+
+def _short(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Step, return and scores of a report."""
+    return {key: found[key] for key in ("step", "return", "score", "scores", "together")}
 
 
 def show(found: Mapping[str, Any], speed: float | None = None) -> str:
@@ -96,7 +114,9 @@ def main(arguments: Sequence[str]) -> int:
     options = parser("evaluate")
     options.add_argument("runs", metavar="RUN", nargs="+", help="run folder; several, of one game, with --ensemble")
     options.add_argument("--episodes", type=int, default=256, help="episodes to play (256)")
-    options.add_argument("--checkpoint", default="best", help="best or last (best)")
+    options.add_argument(
+        "--checkpoint", default="result", help="result, best or last (result: the best where the run has one, else the last)"
+    )
     options.add_argument("--best-response", type=int, metavar="STEPS", help="train a best response of every role, print its gain")
     options.add_argument("--ensemble", metavar="KIND", help="the runs act as one: mean, vote or uncertainty (weighted by its inverse)")
     options.add_argument("--weights", type=float, nargs="+", metavar="W", help="of the members, in their order (equal)")

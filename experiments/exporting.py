@@ -55,7 +55,7 @@ def export(
     level: str = LEVELS[0],
     episode: int = 0,
     episodes: int = 1,
-    checkpoint: str = "best",
+    checkpoint: str = "result",
     baseline: str | None = None,
 ) -> int:
     """Play episodes as `experiments.replay` does and write their rows into `output`; returns how many. Raises UserError."""

@@ -38,5 +38,5 @@ def train(setup: Setup, overrides: Sequence[str]) -> str:
         else:
             training.begin(member)
     asked = Asked(kind, output=root / REPORT)
-    told = ensembles.command([str(root / name) for name in names], asked, setup.config["evaluation"]["episodes"], "best")
+    told = ensembles.command([str(root / name) for name in names], asked, setup.config["evaluation"]["episodes"], "result")
     return f"{told}\nrun folders: {root}/{{{','.join(names)}}}, report: {root / REPORT}"

@@ -11,6 +11,8 @@ from experiments.cli import load_modules
 from experiments.compose import refused, resolve, session
 from marl.errors import UserError
 
+COLUMNS = ("last score", "last return", "last step", "best score", "best return", "best step")
+"""Of a run in the sweep's table: its last policies, and its best where it has one, on episodes that chose neither."""
 FOLDER = "run_dir=runs/${now:%Y%m%d-%H%M%S}-sweep"
 
 
@@ -28,7 +30,7 @@ def multirun(overrides: Sequence[str]) -> int:
     returns = [ret for batch in batches for ret in batch]
     shared = set.intersection(*(set(ret.overrides) for ret in returns))
     done = [(" ".join(line for line in ret.overrides if line not in shared), ret.return_value) for ret in returns]
-    print(tables.table(["run", "score", "return", "folder"], [[n, r.get("score"), r.get("return"), r["folder"]] for n, r in done]))
+    print(tables.table(["run", *COLUMNS, "folder"], [[n, *(r.get(column) for column in COLUMNS), r["folder"]] for n, r in done]))
     refusals = [f"{name}: {row['error']}".removeprefix(": ") for name, row in done if "error" in row]
     if refusals:
         raise UserError(f"{len(refusals)} of {len(done)} runs refused: {'; '.join(refusals)}")
@@ -49,5 +51,7 @@ def job(config: Any) -> Mapping[str, Any]:
         result = begin(resolve(config))
     except UserError as error:
         return {"folder": str(folder), "error": str(error)}
-    score = (result.report["score"] or {}).get("mean")
-    return {"folder": str(folder), "score": score, "return": result.report["return"]["mean"]}
+    row: dict[str, Any] = {"folder": str(folder)}
+    for name, kept in result.report["checkpoints"].items():
+        row |= {f"{name} score": (kept["score"] or {}).get("mean"), f"{name} return": kept["return"]["mean"], f"{name} step": kept["step"]}
+    return row

@@ -124,8 +124,8 @@ def _details(row: Row, kept: Mapping[str, Any]) -> str:
         lines.append("Outcomes of episodes: " + ", ".join(f"{value} x {n:,}" for value, n in kept["counts"].items()) + ".")
     if kept["maximum"] is not None:
         lines.append(
-            f"Evaluations during training: mean {number(kept['over_training'])}, maximum {number(kept['maximum'])}; "
-            f"best checkpoints on fresh episodes {number(kept['best'])}."
+            f"Evaluations during training: mean {number(kept['over_training'])}, maximum {number(kept['maximum'])}"
+            + ("." if kept["best"] is None else f"; best checkpoints on fresh episodes {number(kept['best'])}.")
         )
     lines += [f"Missed: {text}." for text in kept["missed"]]
     if not kept["passed"]:

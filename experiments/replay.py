@@ -35,7 +35,7 @@ def replay(
     output: str | Path | None = None,
     *,
     episode: int = 0,
-    checkpoint: str = "best",
+    checkpoint: str = "result",
     baseline: str | None = None,
     generic: bool = False,
 ) -> History:
@@ -79,7 +79,7 @@ class Stage:
 def stage(
     what: str | Path | Sequence[str],
     episode: int,
-    checkpoint: str = "best",
+    checkpoint: str = "result",
     baseline: str | None = None,
     given: Callable[[Any], Mapping[str, Any]] | None = None,
 ) -> Iterator[Stage]:
@@ -91,8 +91,8 @@ def stage(
     from experiments.build import copies_of
 
     if isinstance(what, str | Path):
-        setup, run, step = loaded(what, checkpoint)
-        seed, who = run.final_seed, f"{setup.config['algorithm']['name']}, {checkpoint} checkpoint, step {step:,}"
+        setup, run, step, name = loaded(what, checkpoint)
+        seed, who = run.final_seed, f"{setup.config['algorithm']['name']}, {name} checkpoint, step {step:,}"
     else:
         setup, run = compose(what), None
         seed, who = setup.config["seed"], ""
@@ -157,7 +157,9 @@ def episode_parser(name: str) -> Parser:
     options = parser(name)
     options.add_argument("what", nargs="+", metavar="RUN | key=value", help="a run's folder, or a game: env=cluster env.mechanism=drf ...")
     options.add_argument("--episode", type=int, default=0, help="which of the evaluation's episodes, or the first (0)")
-    options.add_argument("--checkpoint", default="best", help="best or last (best)")
+    options.add_argument(
+        "--checkpoint", default="result", help="result, best or last (result: the best where the run has one, else the last)"
+    )
     options.add_argument("--baseline", metavar="NAME", help="everybody plays this; without a run by default the game's reference")
     return options
 

@@ -60,7 +60,7 @@ def learned_row(setup: Setup, path: str) -> tuple[str, list[float]]:
     from experiments.stored import loaded
     from marl.vector import VectorGame
 
-    own, run, _ = loaded(path, "last", games=("supply_chain_log",))
+    own, run, *_ = loaded(path, "last", games=("supply_chain_log",))
     if own.params != setup.params:
         other = [k for k, v in asdict(own.params).items() if v != asdict(setup.params)[k]]  # type: ignore[call-overload]
         raise UserError(f"--run {path}: its env.{other[0]} differs, runs of one setting stand in one table")

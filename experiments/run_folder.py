@@ -64,8 +64,19 @@ class RunFolder:
 
     @property
     def best(self) -> Path:
-        """The policies of the best evaluation."""
+        """The policies of the best evaluation: of a team that is paid together, or of a single learner."""
         return self.path / "best.pt"
+
+    def checkpoint(self, asked: str) -> str:
+        """The checkpoint that is meant: "result" is the best where there is one, else the last. Raises UserError for a best that is not."""
+        if asked == "result":
+            return "best" if self.best.exists() else "last"
+        if asked == "best" and not self.best.exists() and self.last.exists():
+            raise UserError(
+                f"{self.path} has no best.pt: where several learn for themselves there is no best, and none before the first update; "
+                "legal is last"
+            )
+        return asked
 
     @property
     def evaluation(self) -> Path:

@@ -38,7 +38,8 @@ DISTINCT = 10
 class Outcome:
     """What one seed came to. `units` are what the row's rule is about: a run has one, its mean over fresh episodes.
 
-    `deviation`: standard deviation over episodes. `best`: the same measure of the best checkpoint. `curve`: [step, value] of
+    `deviation`: standard deviation over episodes. `best`: the same measure of the best checkpoint, None
+    where there is none (all learn for themselves). `returns`: the measure by episode of the run's result. `curve`: [step, value] of
     each evaluation of the run. `counts`: how often each value of an episode occurred, where these are few. `judged`: what
     was measured, on how many episodes, of which checkpoint. `wall`, `cpu`: seconds, of all attempts.
     """
@@ -47,7 +48,7 @@ class Outcome:
     seed: int
     units: list[float]
     deviation: float
-    best: float
+    best: float | None
     counts: dict[str, int]
     returns: list[float]
     curve: list[list[float]]
@@ -163,18 +164,19 @@ def judge(row: Row, seed: int, setup: Setup, folder: RunFolder, usage: Usage) ->
 
     run = run_of(setup, folder)
     found = {}
-    for name in {"best", row.checkpoint}:
+    for name in {folder.checkpoint("result"), row.checkpoint}:
         steps = run.load(f"{name}.pt")
         found[name] = compared(row, run, setup), steps
         run.close()
     own, steps = found[row.checkpoint]
+    result = found[folder.checkpoint("result")][0]
     distinct, counts = np.unique(own.round(6), return_counts=True)
     few = {format(v, "g"): int(n) for v, n in zip(distinct, counts)} if len(distinct) <= DISTINCT else {}
     git = folder.read_manifest()["git"]
     spent = usage.total()
     return Outcome(
-        row.name, seed, [float(own.mean())], float(own.std(ddof=1)), float(found["best"][0].mean()), few,
-        [round(float(x), 6) for x in found["best"][0]], curve(row, folder), steps, judged(row), spent["wall"], spent["cpu"],
+        row.name, seed, [float(own.mean())], float(own.std(ddof=1)), float(result.mean()) if "best" in found else None, few,
+        [round(float(x), 6) for x in result], curve(row, folder), steps, judged(row), spent["wall"], spent["cpu"],
         None if git is None else git["commit"],
     )  # fmt: skip
 

@@ -77,10 +77,11 @@ class Loaded(NamedTuple):
     setup: Setup
     run: Run
     step: int
+    checkpoint: str
 
 
-def loaded(path: str | Path, checkpoint: str = "best", games: Sequence[str] = ()) -> Loaded:
-    """The run in a folder, of one of these games where some are named. Raises UserError."""
+def loaded(path: str | Path, checkpoint: str = "result", games: Sequence[str] = ()) -> Loaded:
+    """The run in a folder, of one of these games where some are named, and its policies of a checkpoint. Raises UserError."""
     from experiments.build import run_of
 
     folder = find(Path(path))
@@ -89,6 +90,15 @@ def loaded(path: str | Path, checkpoint: str = "best", games: Sequence[str] = ()
         legal = f"legal {'is' if len(games) == 1 else 'are'} {' and '.join(games)}"
         raise UserError(f"--run {path}: env = {setup.config['env']['name']!r}, {legal}")
     run = run_of(setup, folder)
-    step = run.load(f"{checkpoint}.pt")
-    run.close()
-    return Loaded(setup, run, step)
+    name, step = take(run, folder, checkpoint)
+    return Loaded(setup, run, step, name)
+
+
+def take(run: Run, folder: RunFolder, asked: str) -> tuple[str, int]:
+    """Give a run its policies of a checkpoint; returns which and its step. Raises UserError, also for a best that has gone."""
+    name = folder.checkpoint(asked)
+    step = run.load(f"{name}.pt")
+    run.close()  # evaluations play copies of their own
+    if name != asked and name == "last" and run.has_best:
+        raise UserError(f"{folder.best}: no such file, and the run had one; its last policies: --checkpoint last")
+    return name, step

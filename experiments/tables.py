@@ -89,17 +89,51 @@ def summary(report: Mapping[str, Any], speed: float | None = None) -> str:
     """The end of a run as a table: returns by role and of everybody playing a baseline, score, metrics, steps/s.
 
     `report` is an evaluation.json: `return` with mean, low, high and episodes, `metrics`, `scores` by role and `together`, of all,
-    `baselines` and why some were `refused`.
+    `baselines` and why some were `refused`. Of a run's own setting also `checkpoint` and `step`, every one of its `checkpoints`, how
+    far the `known` answer is, and the `recipe` that finds it.
     """
-    played = {"learned": report, **report["baselines"]}
+    own = f"learned ({report['checkpoint']}, step {report['step']:,})" if "checkpoint" in report else "learned"
+    played = {own: report, **report["baselines"]}
     rows = [[name, interval(found["return"])] for name, found in played.items()]
     values = [found["metrics"] for found in played.values()]
     text = [players(["everybody plays", "return, mean [95 % interval]"], rows, list(report["metrics"]), values)]
     text += scores(report)
+    text += checkpoints(report)
+    text += answers(report)
     for role, gain in report.get("exploitability", {}).items():
         text.append(f"a best response of {role} gains {interval(gain)} over {number(gain['present'])}")
     speeds = "" if speed is None else f"   env steps/s: {speed:,.0f}"
-    return "\n".join([*text, f"episodes: {report['return']['episodes']:,}{speeds}"])
+    return "\n".join([*text, f"episodes: {report['return']['episodes']:,}, of seeds that nothing was trained or chosen on{speeds}"])
+
+
+def checkpoints(report: Mapping[str, Any]) -> list[str]:
+    """A line for every checkpoint of a run, the reported one first; one line where all learn for themselves, which has no best."""
+    found = report.get("checkpoints", {})
+    if set(found) == {"last"}:
+        return (
+            ["no best policy: none is chosen where several learn for themselves, the last is what was learned"]
+            if report["learners"] > 1
+            else []
+        )
+    if len({kept["step"] for kept in found.values()}) < 2:
+        return []
+    lines = []
+    for name, kept in found.items():
+        score = (kept["score"] or {}).get("mean")
+        scored = "" if score is None else f", score {number(score)}"
+        lines.append(f"{name} policy, step {kept['step']:,}: return {number(kept['return']['mean'])}{scored}")
+    return lines
+
+
+def answers(report: Mapping[str, Any]) -> list[str]:
+    """A line for every metric whose value is known where all play the equilibrium or the optimum, and which recipe is made to find it."""
+    lines = []
+    for name, (learned, known, far) in report.get("known", {}).items():
+        off = f"off by {number(abs(learned - known))}" + (f" ({abs(learned / known - 1):.0%})" if known else "")
+        lines.append(f"known answer: {name} {number(known)}, learned {number(learned)}, {off}{': not reached' if far else ''}")
+    if report.get("recipe"):
+        lines.append(f"made to find it: marl train {report['recipe']}")
+    return lines
 
 
 def scores(report: Mapping[str, Any]) -> list[str]:

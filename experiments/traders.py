@@ -100,7 +100,7 @@ def learned(floor: Floor, path: str) -> list[list[Any]]:
     from experiments.stored import loaded
     from marl.team import parts
 
-    setup, run, _ = loaded(path, "last", ("trading",))
+    setup, run, *_ = loaded(path, "last", ("trading",))
     label = f"{setup.config['algorithm']['name']}, seed {setup.config['seed']}"
     rows, plan = [], parts(floor.sample, "group", learners=1)
     for role, view in floor.sample.groups.items():

@@ -24,7 +24,9 @@ log = logging.getLogger("marl.run")
 
 @dataclass(frozen=True)
 class Result:
-    """A finished run: the score of its best policy (its mean return where the game has no reference), its folder, its policy.
+    """A finished run: the score of its result (its mean return where the game has no reference), its folder, its policy.
+
+    The result is the best policy of a team that is paid together or of a single learner, and else the last (`marl.train.Run.chooses`).
 
     `policy.act(obs)` takes observations by agent name, or arrays. `speed`: environment steps a second, evaluations included.
     """
@@ -87,7 +89,7 @@ def _literal(value: Any) -> str:
 def execute(
     setup: Setup, folder: RunFolder, resume: bool = False, quiet: bool = False, told: Callable[[Progress], None] = lambda _: None
 ) -> Result:
-    """Run to the end in `folder`, evaluate the best policy, draw the curves. Raises UserError.
+    """Run to the end in `folder`, evaluate what it learned, draw the curves. Raises UserError.
 
     `quiet`: no progress is shown. `told` gets every row with how far the run is; what it raises ends the run there.
     """
@@ -111,9 +113,9 @@ def execute(
             outcome = _steps(setup, folder, run_id, watch, resume)
         finally:
             bar.close()
-        log.info("ended: %s; best %g at step %d", outcome.ended, outcome.best, outcome.best_step)
+        log.info("ended: %s; highest evaluation %g at step %d", outcome.ended, outcome.best, outcome.best_step)
         if outcome.ended != COMPLETE and not quiet:
-            print(f"ended at step {outcome.steps:,}: {outcome.ended}; the best was at step {outcome.best_step:,}", file=sys.stderr)
+            print(f"ended at step {outcome.steps:,}: {outcome.ended}; the highest was at step {outcome.best_step:,}", file=sys.stderr)
         return _concluded(setup, folder, bar.speed)
 
 
@@ -141,7 +143,7 @@ def _concluded(setup: Setup, folder: RunFolder, speed: float | None) -> Result:
     from marl.track import read_metrics
 
     plots.learning_curves(read_metrics(folder.metrics), folder.path)
-    found, run = report(setup, folder, setup.config["evaluation"]["episodes"], "best")
+    found, run = report(setup, folder, setup.config["evaluation"]["episodes"], "result")
     score = (found["score"] or {}).get("mean")
     best = found["return"]["mean"] if score is None else score
     return Result(best, folder.path, run.actor(), found, speed)

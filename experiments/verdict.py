@@ -52,6 +52,12 @@ class Verdict:
         return self.steps * len(self.seeds) / self.wall if self.wall else None
 
 
+def mean_best(outcomes: Sequence[Outcome]) -> float | None:
+    """Mean over seeds of the best checkpoints, None where a run has none."""
+    found = [o.best for o in outcomes if o.best is not None]
+    return sum(found) / len(found) if found and len(found) == len(outcomes) else None
+
+
 def verdict(row: Row, outcomes: Sequence[Outcome], failed: Mapping[int, str]) -> Verdict:
     """The verdict over the seeds that were run; a seed that failed is one that missed."""
     from marl import stats
@@ -67,7 +73,7 @@ def verdict(row: Row, outcomes: Sequence[Outcome], failed: Mapping[int, str]) ->
     return Verdict(
         row, [o.seed for o in outcomes], values, mean, None if band is None else band.low, None if band is None else band.high,
         sum(y for _, y in points) / len(points) if points else None, max((y for _, y in points), default=None),
-        sum(o.best for o in outcomes) / len(outcomes) if outcomes else None, counts, missed(row, values, failed), dict(failed),
+        mean_best(outcomes), counts, missed(row, values, failed), dict(failed),
         max((o.steps for o in outcomes), default=0), sum(o.wall for o in outcomes), sum(o.cpu for o in outcomes),
         sorted({o.commit for o in outcomes if o.commit is not None}),
     )  # fmt: skip
@@ -151,7 +157,7 @@ def details(v: Verdict) -> list[str]:
     if v.maximum is not None:
         lines.append(
             f"  of the evaluations during training: mean {number(v.over_training)}, maximum over points of the mean over seeds "
-            f"{number(v.maximum)} (biased upward), best checkpoints on fresh episodes {number(v.best)}"
+            f"{number(v.maximum)} (biased upward)" + ("" if v.best is None else f", best checkpoints on fresh episodes {number(v.best)}")
         )
     lines += [f"  missed: {text}" for text in v.missed]
     return [*lines, f"  {'PASS' if v.passed else 'FAIL'}"]

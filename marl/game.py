@@ -179,7 +179,10 @@ class Game:
     `overview(p, s, b, state)` fills the global state [B, S] named by `state_table`, which is otherwise all observations
     in a row; `balance(p, s, b, residual)` fills residual [B, Q] named by `audit`, each of which must be 0 on every step.
 
-    `reference(params)` names the baseline that scores are relative to, `naive` the one that scores 0. `known(params)`
+    `reference(params)` names the baseline that scores are relative to. What scores 0 earns most of three: the baseline `naive`,
+    the one named `idle` where doing nothing is legal, and drawn actions. `below` says that the reference may earn less than that, as an
+    equilibrium can where restraint is not rewarded: then 0 is `naive` alone, and a score below the reference is a score. `unscaled` says of
+    continuous action columns (`role.column`) why they need not lie as `marl.probe` asks. `known(params)`
     gives closed-form values by name, `trials(params)` named settings that an evaluation reports (a held-out file, say;
     the training's own setting where there is none). `action_grid(params)` maps a role to [K, U] rows of actions,
     `goal(params)` one to what its agents are after. `picture` says who draws an episode. `weights(params)` are default
@@ -209,6 +212,8 @@ class Game:
     audit: tuple[str, ...] = ()
     baselines: Mapping[str, Baseline] = field(default_factory=dict)
     naive: str = "random"
+    below: bool = False
+    unscaled: Mapping[str, str] = field(default_factory=dict)
     reference: Callable[[Any], str] | None = None
     known: Callable[[Any], Mapping[str, float]] | None = None
     trials: Callable[[Any], Mapping[str, Params]] | None = None

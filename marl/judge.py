@@ -1,7 +1,8 @@
 """What a run's policies are worth: their return, their score among the reference population, and baselines beside them.
 
 Baselines play the same evaluation seeds and are measured once a setting. A score of a role is *focal*: one agent of it plays
-the learned policy, all others the reference; naive and reference are that agent's return with those baselines instead. Where all learn,
+the learned policy, all others the reference; naive and reference are that agent's return with those baselines instead. Naive is whatever
+earns most of what takes no learning: the game's naive baseline, doing nothing where that is legal, drawn actions. Where all learn,
 the score of all is beside them (*welfare*, or *cooperative* under a team's reward): everybody's mean return, learned, naive and reference.
 """
 
@@ -17,7 +18,7 @@ from marl import score, stats
 from marl.copies import Copies
 from marl.errors import UserError
 from marl.evaluate import Evaluation, evaluate
-from marl.game import F8
+from marl.game import F8, Game
 from marl.team import Part, parts, scripted
 
 
@@ -71,19 +72,50 @@ def _metrics(e: Evaluation) -> dict[str, float]:
     return {name: float(e.metric(name).mean()) for name in e.metric_names}
 
 
-class Judge:
-    """Evaluates a plan's policies on the seeds of a run. `make(n)` gives n copies of the setting."""
+IDLE = "idle"
+"""Name of the baseline that does nothing, of games where that is legal."""
 
-    def __init__(self, make: Callable[[int], Copies], plan: Mapping[str, Part], episodes: int, seed: int, trained_focal: bool) -> None:
+
+def naive_policies(game: Game | None) -> tuple[str, ...]:
+    """Baselines of which whatever earns most scores 0; where the equilibrium may lie below them (`Game.below`), the declared one."""
+    if game is None:
+        return ("random",)
+    idle = (IDLE,) if IDLE in game.baselines else ()
+    return (game.naive,) if game.below else tuple(dict.fromkeys((game.naive, *idle, "random")))
+
+
+def _most(returns: Mapping[str, F8]) -> tuple[str, F8]:
+    """The name with the highest mean, and its returns [E]; the first of equals."""
+    return max(returns.items(), key=lambda item: float(item[1].mean()))
+
+
+class Judge:
+    """Evaluates a plan's policies on the seeds of a run. `make(n)` gives n copies of the setting.
+
+    `reference` and `naive` name baselines that score 1 and 0 in place of the game's own.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[int], Copies],
+        plan: Mapping[str, Part],
+        episodes: int,
+        seed: int,
+        trained_focal: bool,
+        reference: str | None = None,
+        naive: str | None = None,
+    ) -> None:
         self._make, self._plan, self._episodes, self._seed = make, dict(plan), episodes, seed
         self._kind = "focal_trained" if trained_focal else "focal_evaluated"
         self._sample = make(1)
         self._sample.close()  # only its names, columns and parameters are read
         game, params = getattr(self._sample, "game", None), getattr(self._sample, "params", None)
-        self._reference = game.reference(params) if game is not None and game.reference is not None else None
-        self._naive = game.naive if game is not None else "random"
+        declared = game.reference(params) if game is not None and game.reference is not None else None
+        self._reference = declared if reference is None else reference
+        self._naive = naive_policies(game) if naive is None else (naive,)
+        self._below = game is not None and game.below
         self._version = game.version if game is not None else 0
-        self._floor: dict[str, Evaluation] = {}
+        self._floor: dict[str, tuple[str, F8]] = {}
         self._played: dict[str, Evaluation] = {}
         self._known = list(game.baselines) if game is not None else []
 
@@ -98,8 +130,8 @@ class Judge:
         if self._reference is None or len(own.learners) == 1 or not own.learners.all():
             return None
         kind = "cooperative" if all(part.teams for part in self._plan.values()) else "welfare"
-        naive, best = (self._everybody(name).by_episode for name in (self._naive, self._reference))
-        return self._scored(kind, own.by_episode, naive, best)
+        naive = _most({name: self._everybody(name).by_episode for name in self._naive})
+        return self._scored(kind, own.by_episode, naive, self._everybody(self._reference).by_episode)
 
     def _beside(self) -> tuple[dict[str, Evaluation], dict[str, str]]:
         """Everybody playing each baseline, and why some cannot be played in this setting (an equilibrium that has no closed form)."""
@@ -123,14 +155,17 @@ class Judge:
         group = self._sample.groups[role].group
         learned = next(n for n, p in self._plan.items() if p.lo <= group.lo < p.hi)
         if role not in self._floor:
-            self._floor[role] = self._focal(role, scripted(self._sample, self._plan[learned], self._naive, self._seed))
-        played = (self._focal(role, policies[learned]), self._floor[role], self._everybody(self._reference))
-        return self._scored(self._kind, *(e.returns[:, group.lo] for e in played))
+            scripts = {name: scripted(self._sample, self._plan[learned], name, self._seed) for name in self._naive}
+            self._floor[role] = _most({name: self._focal(role, script).returns[:, group.lo] for name, script in scripts.items()})
+        played = (self._focal(role, policies[learned]), self._everybody(self._reference))
+        own, best = (e.returns[:, group.lo] for e in played)
+        return self._scored(self._kind, own, self._floor[role], best)
 
-    def _scored(self, kind: str, learned: F8, naive: F8, best: F8) -> score.Score:
+    def _scored(self, kind: str, learned: F8, naive: tuple[str, F8], best: F8) -> score.Score:
         assert self._reference is not None
         against = score.reference(self._reference, self._version, best)
-        return score.score(learned, naive, best, kind=kind, against=against, naive_name=self._naive, seed=self._seed)
+        named: dict[str, Any] = {"kind": kind, "against": against, "naive_name": naive[0], "seed": self._seed, "below": self._below}
+        return score.score(learned, naive[1], best, **named)
 
     def _focal(self, role: str, policy: Policy) -> Evaluation:
         """Agent 0 of the role plays `policy`, everybody else the reference."""

@@ -31,6 +31,22 @@ class Curriculum(Protocol):
     def index(self) -> int:
         """Number of the present stage."""
 
+    @property
+    def name(self) -> str:
+        """Name of the present stage."""
+
+    @property
+    def reference(self) -> str | None:
+        """The baseline that scores 1 in the present stage; None: the game's."""
+
+    @property
+    def naive(self) -> str | None:
+        """The baseline that scores 0 in the present stage; None: the game's."""
+
+    @property
+    def episodes(self) -> int:
+        """Least number of episodes of an evaluation in the present stage."""
+
     def observe(self, step: int, value: float) -> bool:
         """Take an evaluation's result; True where the stage changes."""
 
@@ -76,9 +92,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished run: steps taken, the best evaluation (score where there is one, else return) and when, and why it ended."""
+    """A finished run: steps taken, its best evaluation after the first update (score where there is one, else return) and when, and
+    why it ended. `chosen`: that policy is kept as the run's best, and is what the run learned."""
 
     steps: int
     best: float
     best_step: int
     ended: str
+    chosen: bool

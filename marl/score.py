@@ -78,13 +78,15 @@ def score(
     against: Reference,
     naive_name: str,
     seed: stats.Seed,
+    below: bool = False,
     draws: int = 2_000,
     confidence: float = 0.95,
 ) -> Score:
     """The score of returns `learned` [E] between those of the naive policy and of the reference, `naive` and `best` [E].
 
     Row e of the three is the same evaluation seed. A reference within five standard errors of the naive policy gives
-    no score but its reason. A reference below the naive policy (an equilibrium can be) is taken as it is: 1 is the reference.
+    no score but its reason, and so does one below it: whoever loses most would score highest. `below` says that the game's
+    equilibrium lies there, and is taken as it is: 1 is the reference.
     """
     if kind not in KINDS:
         raise UserError(f"kind of score = {kind!r}: legal are {', '.join(KINDS)}")
@@ -92,6 +94,8 @@ def score(
     j, floor, top = (float(x) for x in rows.mean(0))
     names = f"gap between {against.name} and {naive_name}"
     reason = _unresolved(rows[:, 2] - rows[:, 1], names)
+    if not reason and top < floor and not below:
+        reason = f"{against.name} earns {top:g}, less than the {floor:g} of {naive_name}: it is no reference here"
     drawn = stats.joint_means(rows, draws, np.random.default_rng(seed))
     gap = drawn[:, 2] - drawn[:, 1]
     if not reason and (gap * (top - floor) <= 0.0).any():

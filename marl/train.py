@@ -13,6 +13,7 @@ import os
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,15 @@ class Run:
         self._ended = ""
 
     @property
+    def chooses(self) -> bool:
+        """Whether one of the run's policies is its best: of a team that is paid together, or of a single learner among fixed others.
+
+        Where several learn for themselves, how one of them does among the references, or all of them together, is not what any of
+        them is after: the run's result is its last policies.
+        """
+        return self._reward != INDIVIDUAL or sum(part.n for part in self.plan.values() if part.learns) == 1
+
+    @property
     def done(self) -> int:
         """Progress in the schedule's unit."""
         return self._trainer._env_step if self.schedule.unit == "steps" else self._episodes
@@ -134,22 +144,38 @@ class Run:
             self._curriculum.load_state_dict(saved["curriculum"])
         self._build()
         self.team.load_state_dict(saved["team"])
+        self._best = saved["counters"][0] if "counters" in saved else -inf
         return int(saved["trainer"][1])
+
+    @property
+    def has_best(self) -> bool:
+        """Whether one of the policies so far was kept as the best."""
+        return self.chooses and self._best > -inf
 
     def close(self) -> None:
         """Release the copies of a run that was loaded; `run` does so itself."""
         self._copies.close()
 
-    def judge(self, episodes: int) -> Verdict:
+    def judge(self, episodes: int, baselines: bool = True, make: Callable[[int], Copies] | None = None) -> Verdict:
         """Evaluate the present policies, and every baseline beside them, on `episodes` episodes that chose nothing.
 
-        The best of a run's evaluations is biased upward on the episodes that it was chosen by.
+        The best of a run's evaluations is biased upward on the episodes that it was chosen by. `make` gives copies of another setting.
         """
-        return self._make_judge(episodes, self.final_seed).verdict(self.policies, baselines=True)
+        return self._make_judge(episodes, self.final_seed, make).verdict(self.policies, baselines)
 
     def make(self, params: Mapping[str, Any], n_envs: int) -> Copies:
         """Copies of the run's present setting, with some parameters replaced."""
-        return self._make({**self._stage_params(), **params}, n_envs)
+        return self._make({**self.stage_params, **params}, n_envs)
+
+    @property
+    def stage_params(self) -> Mapping[str, Any]:
+        """Parameters of the curriculum's present stage, by name; without a curriculum none."""
+        return {} if self._curriculum is None else self._curriculum.params
+
+    @property
+    def stage(self) -> str | None:
+        """Name of the curriculum's present stage, None without a curriculum."""
+        return None if self._curriculum is None else self._curriculum.name
 
     @property
     def roles(self) -> list[str]:
@@ -186,7 +212,7 @@ class Run:
         torch.manual_seed(self.seed)
         np.random.seed(self.seed % (1 << 32))
         random.seed(self.seed)
-        self._copies = self._make(self._stage_params(), self.n_envs)
+        self._copies = self._make(self.stage_params, self.n_envs)
         plan = self._plan(self._copies)
         frozen = self._frozen(plan)
         learners = {
@@ -221,12 +247,13 @@ class Run:
         """Policies of the parts that do not learn."""
         return {n: scripted(self._copies, p, str(self._rivals), self.seed) for n, p in plan.items() if not p.learns}
 
-    def _stage_params(self) -> Mapping[str, Any]:
-        return {} if self._curriculum is None else self._curriculum.params
-
-    def _make_judge(self, episodes: int, seed: int | None = None) -> Judge:
-        stage, drawn = dict(self._stage_params()), self.seed if seed is None else seed
-        return Judge(lambda n: self._make(stage, n), self.plan, episodes, drawn, trained_focal=self._rivals is not None)
+    def _make_judge(self, episodes: int, seed: int | None = None, make: Callable[[int], Copies] | None = None) -> Judge:
+        """Of the present stage, or of the copies that `make` gives."""
+        drawn, focal = self.seed if seed is None else seed, self._rivals is not None
+        if make is not None or self._curriculum is None:
+            return Judge(make or partial(self._make, {}), self.plan, episodes, drawn, focal)
+        stage, ends = dict(self.stage_params), (self._curriculum.reference, self._curriculum.naive)
+        return Judge(partial(self._make, stage), self.plan, max(episodes, self._curriculum.episodes), drawn, focal, *ends)
 
     def run(self) -> Outcome:
         """Train to the end of the schedule. What was computed stays on disk whatever happens."""
@@ -240,7 +267,7 @@ class Run:
             self._timings.close()
             self._copies.close()
             os.close(self._lock)
-        return Outcome(self._trainer._env_step, self._best, self._best_steps, self._ended)
+        return Outcome(self._trainer._env_step, self._best, self._best_steps, self._ended, self.has_best)
 
     def _after_epoch(self, losses: dict[str, float]) -> None:
         finished = self._collector.take_finished()
@@ -286,15 +313,17 @@ class Run:
     def _take(self, verdict: Verdict) -> bool:
         """Keep the best policy, stop where patience ends; True where the curriculum moves to another stage.
 
-        The best is by score where there is one, else by return. A team that shares its reward is judged by its return: the
-        score is of one learner among others who play the reference, which it never met. Whether a score is refused
-        (`marl.score`) depends on the references alone: in a stage either all evaluations have one or none has.
+        The best is by score where there is one, else by return, of evaluations after the first update: what was there before it has
+        learned nothing. A team that shares its reward is judged by its return: the score is of one learner among others who play the
+        reference, which it never met. Whether a score is refused (`marl.score`) depends on the references alone: in a stage either all
+        evaluations have one or none has.
         """
         own = verdict.score if self._reward == INDIVIDUAL else None
         value = float(verdict.evaluation.by_episode.mean()) if own is None else own
-        if value > self._best:
+        if value > self._best and self._trainer._current_update_step > 0:
             self._best, self._best_at, self._best_steps = value, self.done, self._trainer._env_step
-            checkpoint.save(self.folder / "best.pt", self._identity())
+            if self.chooses:
+                checkpoint.save(self.folder / "best.pt", self._identity())
         if self.schedule.patience and self.done - self._best_at >= self.schedule.patience and not self._ended:
             self._ended = f"no better evaluation for {self.done - self._best_at} {self.schedule.unit}"
         if self._curriculum is None or self._ended:
@@ -309,7 +338,7 @@ class Run:
         """A stage is judged by a score that is refused: an error before the first step, a warning where the run would be lost."""
         assert self._curriculum is not None
         why = "; ".join(s.reason for s in verdict.scores.values() if s.reason) or "the game has no reference"
-        text = f"curriculum stage {self._curriculum.index} is judged by the score, and there is none: {why}"
+        text = f"curriculum stage {self._curriculum.name!r} is judged by the score, and there is none: {why}"
         if self.done == 0:
             raise UserError(text)
         log.warning("%s; the stage stays", text)
@@ -318,7 +347,7 @@ class Run:
         """Go on with copies of the curriculum's present stage; replay of the last one is dropped."""
         assert self._curriculum is not None
         self._copies.close()
-        self._copies = self._make(self._stage_params(), self.n_envs)
+        self._copies = self._make(self.stage_params, self.n_envs)
         plan = self._plan(self._copies)
         learners = dict(self.team.learners.items())
         shapes = [{n: made_for(learners.get(n), p) for n, p in x.items() if p.learns} for x in (plan, self.plan)]
@@ -331,6 +360,7 @@ class Run:
         self._collector.attach(self._copies)
         self._collector.buffer = self._buffers = make_buffers(self.team, self.n_envs, self.settings, self.seed)
         self._copies.reset(seed_of(self.seed, f"stage at {self._trainer._env_step}"))
+        log.info("stage %s from step %d", self._curriculum.name, self._trainer._env_step)
         self._judge = self._make_judge(self.schedule.evaluation_episodes)
         self._best, self._best_at = -inf, self.done
 

@@ -66,6 +66,7 @@ AUCTION = Game(
         "shaded": baselines.shaded,
         "paced": baselines.paced,
         "equilibrium": baselines.equilibrium,
+        "idle": baselines.idle,
     },
     reference=baselines.reference,
     known=baselines.known,

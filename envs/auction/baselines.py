@@ -24,6 +24,11 @@ def truthful(p: AuctionParams, obs: F4, generator: np.random.Generator) -> F8:
     return np.ones((len(obs), 1))
 
 
+def idle(p: AuctionParams, obs: F4, generator: np.random.Generator) -> F8:
+    """Bids the least that is legal: nothing, but in mode market."""
+    return np.full((len(obs), 1), action_table(p)["multiplier"].low)
+
+
 def shade(p: AuctionParams) -> float:
     """(n-1)/n, the shading of first price on U[0, 1] (Krishna 2.3); 1 in second price and for a lone bidder."""
     return 1.0 if p.format in ("second", "gsp", "vcg") or p.n_agents == 1 else (p.n_agents - 1) / p.n_agents

@@ -193,6 +193,7 @@ BERTRAND = Game(
     reward={"profit": Component(1.0, "$")},
     baselines={"nash": nearest(nash_price), "monopoly": nearest(monopoly_price)},
     naive="nash",
+    below=True,
     reference=lambda p: "monopoly",
     known=known,
     presets={"calvano_2020": {}, "brief": {"horizon": 100}},

@@ -249,6 +249,8 @@ COMMONS = Game(
         "optimal": constant(lambda p: 0.5),
     },
     naive="open_access",
+    below=True,
+    unscaled={"user.effort": "the reference is what is best for all, and whoever takes more than that alone gains"},
     reference=lambda p: "optimal",
     known=known,
     action_grid=action_grid,

@@ -28,7 +28,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "run"
     with pytest.MonkeyPatch.context() as patched:
         patched.setitem(envs.GAMES, "commons", COMMONS)
-        assert main(["train", *TINY, "total_steps=60", "evaluation.every=20", f"run_dir={folder}"]) == 0
+        assert main(["train", *TINY, "reward=team_mean", "total_steps=60", "evaluation.every=20", f"run_dir={folder}"]) == 0
     return folder
 
 

@@ -34,14 +34,14 @@ def test_an_episode_is_the_one_that_is_evaluated(a_run: Path, marl: Marl, tmp_pa
 
     folder = find(a_run)
     run = run_of(stored(folder), folder)
-    run.load("best.pt")
+    run.load("last.pt")
     played = evaluate(lambda n: run.make({}, n), run.plan, run.policies, 4, run.final_seed)
     for k in (0, 3):
         shown = replay(a_run, episode=k)
         assert shown.reward.sum(0) == pytest.approx(played.returns[k]) and shown.ticks == played.lengths[k]
         assert shown.metrics == pytest.approx(played.metrics[k])
     said = marl("replay", str(a_run), "--episode", "3", "-o", str(tmp_path / "page.png"))
-    assert said.code == 0 and "commons: ippo, best checkpoint, step" in said.out and "episode 3: 5 ticks" in said.out
+    assert said.code == 0 and "commons: ippo, last checkpoint, step" in said.out and "episode 3: 5 ticks" in said.out
     assert (tmp_path / "page.png").read_bytes()[:4] == PNG
 
 
@@ -116,7 +116,7 @@ def test_many_agents_are_drawn_as_their_mean_within_their_range() -> None:
         (["env=commons", "nowhere", "-o", "x.png"], "one run's folder, or key=value choices of a game are expected"),
         (["env=commons", "-o", "x.gif"], "output = 'x.gif': legal endings are .png, .pdf, .svg"),
         (["env=commons", "--episode", "-1", "-o", "x.png"], "episode = -1: legal are whole numbers in [0, 1000000]"),
-        (["env=commons", "--checkpoint", "first", "-o", "x.png"], "checkpoint = 'first': legal are best, last"),
+        (["env=commons", "--checkpoint", "first", "-o", "x.png"], "checkpoint = 'first': legal are result, best, last"),
         (["env=commons", "--baseline", "clever", "-o", "x.png"], "baseline 'clever' of commons: legal are"),
     ],
 )

@@ -18,7 +18,7 @@ from marl.track import read_metrics
 from tests.experiments.conftest import TINY, Marl
 
 SHORT = [*TINY, "total_steps=100", "evaluation.every=40"]
-FILES = {".lock", "config.yaml", "manifest.json", "log.jsonl", "metrics.jsonl", "timings.jsonl", "last.pt", "best.pt", "evaluation.json"}
+FILES = {".lock", "config.yaml", "manifest.json", "log.jsonl", "metrics.jsonl", "timings.jsonl", "last.pt", "evaluation.json"}
 
 
 def test_what_a_run_leaves(marl: Marl, tmp_path: Path) -> None:
@@ -79,14 +79,14 @@ def test_what_may_change_on_resume(marl: Marl, tmp_path: Path) -> None:
 def test_the_best_is_by_return_where_scores_are_refused(marl: Marl, tmp_path: Path) -> None:
     """Two episodes do not tell the references apart: the best policy is still the best seen, not the untrained one."""
     few = ["env=auction", "env.preset=first_price_two", "algorithm.lr=0.01", "algorithm.rollout=16", "evaluation.episodes=2"]
-    said = marl("train", *few, "n_envs=4", "total_steps=256", "evaluation.every=64", f"run_dir={tmp_path / 'run'}")
+    alone = ["opponents=truthful", "env.horizon=4", "env.auctions_per_tick=1", "n_envs=4", "total_steps=256", "evaluation.every=64"]
+    said = marl("train", *few, *alone, f"run_dir={tmp_path / 'run'}")
     assert "no score of advertiser: gap between" in said.out
     returns = {
         row["step"]: row["evaluation/return"] for row in read_metrics(tmp_path / "run" / "metrics.jsonl") if "evaluation/return" in row
     }
     report = json.loads((tmp_path / "run" / "evaluation.json").read_text())
-    assert max(returns.values()) > returns[0]
-    assert returns[report["step"]] == max(returns.values())
+    assert report["checkpoint"] == "best" and returns[report["step"]] == max(value for step, value in returns.items() if step)
 
 
 def test_a_curriculum_by_score_needs_one(marl: Marl, tmp_path: Path) -> None:
@@ -104,8 +104,8 @@ def test_a_curriculum_by_score_needs_one(marl: Marl, tmp_path: Path) -> None:
 def test_early_stopping_says_why(marl: Marl, tmp_path: Path) -> None:
     still = ["algorithm.lr=0", "early_stopping.patience=40", "total_steps=1000", "evaluation.every=20"]
     said = marl("train", *TINY, *still, f"run_dir={tmp_path / 'run'}")
-    assert "ended at step 40: no better evaluation for 40 steps; the best was at step 0" in said.err
-    assert read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]["step"] == 40
+    assert "ended at step 60: no better evaluation for 40 steps; the highest was at step 20" in said.err
+    assert read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]["step"] == 60
 
 
 def test_evaluate_again(marl: Marl, tmp_path: Path) -> None:
@@ -116,6 +116,8 @@ def test_evaluate_again(marl: Marl, tmp_path: Path) -> None:
     assert (report["checkpoint"], report["step"], report["return"]["episodes"]) == ("last", 100, 6)
     assert "episodes = 0" in marl("evaluate", str(tmp_path / "run"), "--episodes", "0").refusal
     assert "checkpoint = 'first'" in marl("evaluate", str(tmp_path / "run"), "--checkpoint", "first").refusal
+    assert "no best policy: none is chosen where several learn for themselves" in said.out
+    assert "has no best.pt" in marl("evaluate", str(tmp_path / "run"), "--checkpoint", "best").refusal
     (tmp_path / "run" / "best.pt").write_bytes(b"half")
     assert "best.pt cannot be read" in marl("evaluate", str(tmp_path / "run")).refusal
 

@@ -40,6 +40,23 @@ def test_the_score_is_the_closed_form() -> None:
         assert (found.kind, found.naive_name, found.against.name) == ("focal_evaluated", "random", "equilibrium")
 
 
+def test_naive_is_the_better_of_doing_nothing_and_drawn_actions() -> None:
+    """First price, four bidders: multipliers above 1 pay more than values, so drawn ones lose money and doing nothing earns 0."""
+    four = {"n_agents": 4, "format": "first"}
+    plan = parts(auction("first_price_two", 1, four), "group")
+    one = Judge(lambda n: auction("first_price_two", n, four), plan, 512, 1, trained_focal=False)
+    found = one.verdict({"advertiser": always(0.5)}).scores["advertiser"]
+    assert (found.naive_name, found.naive, found.against.name) == ("idle", 0.0, "equilibrium")
+    assert found.mean == pytest.approx(found.learned / found.reference)
+
+
+def test_a_stage_names_what_scores_0_and_1() -> None:
+    plan = parts(auction("second_price_two", 1), "group")
+    one = Judge(lambda n: auction("second_price_two", n), plan, 512, 1, False, reference="truthful", naive="shaded")
+    found = one.verdict({"advertiser": always(1.0)}).scores["advertiser"]
+    assert (found.naive_name, found.against.name, found.mean) == ("shaded", "truthful", 1.0)
+
+
 def test_the_reference_scores_one_exactly() -> None:
     """The same bids on the same draws."""
     assert judge().verdict({"advertiser": always(1.0)}).score == 1.0
@@ -57,7 +74,7 @@ def test_everybody_is_evaluated_together_and_baselines_beside_them() -> None:
     assert row["evaluation/multiplier"] == 0.5
     assert row["evaluation/length"] == 1.0
     assert row["evaluation/score"] == row["evaluation/advertiser/score"] == verdict.score
-    assert set(verdict.baselines) == {"truthful", "shaded", "paced", "equilibrium", "random"}
+    assert set(verdict.baselines) == {"truthful", "shaded", "paced", "equilibrium", "idle", "random"}
     means = {name: float(e.by_episode.mean()) for name, e in verdict.baselines.items()}
     assert means["truthful"] == means["equilibrium"] == pytest.approx(1 / 6, abs=0.003)
     assert means["shaded"] == row["evaluation/return"]
@@ -112,7 +129,7 @@ def test_naive_and_reference_are_measured_once(monkeypatch: pytest.MonkeyPatch) 
         del played[:]
         one.verdict({"advertiser": always(0.7)})
         counts.append(len(played))
-    assert counts == [5, 2, 2]
+    assert counts == [7, 2, 2]
 
 
 def test_few_episodes_give_no_score_but_its_reason() -> None:

@@ -137,12 +137,30 @@ def test_a_schedule_refuses_what_cannot_be(field: str, value: Any) -> None:
 
 def test_the_best_evaluation_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Told(monkeypatch, [1.0, 3.0, 2.0, 3.0, -1.0])
-    outcome, _ = done(tmp_path)
-    assert (outcome.best, outcome.best_step) == (3.0, 24)
-    again = made(tmp_path)
+    outcome, _ = done(tmp_path, reward="team_mean")
+    assert (outcome.best, outcome.best_step, outcome.chosen) == (3.0, 24, True)
+    again = made(tmp_path, reward="team_mean")
     assert again.load() == 24
-    assert again.load("last.pt") == 96
+    assert again.load("last.pt") == 96 and again.has_best
     again.close()
+
+
+@pytest.mark.parametrize("given", [{"reward": "team_sum"}, {"rivals": "random"}])
+def test_the_untrained_policy_is_never_the_best(given: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is there before the first update has learned nothing, however well it does."""
+    Told(monkeypatch, [9.0, 1.0, 2.0, 1.5])
+    outcome, _ = done(tmp_path, **given)
+    assert (outcome.best, outcome.best_step, outcome.chosen) == (2.0, 48, True)
+    again = made(tmp_path, **given)
+    assert again.load("best.pt") == 48
+    again.close()
+
+
+def test_where_several_learn_for_themselves_none_is_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How one does among the references, or all together, is not what any of them is after: the last policies are the result."""
+    Told(monkeypatch, [1.0, 3.0, 2.0])
+    outcome, _ = done(tmp_path)
+    assert not outcome.chosen and not (tmp_path / "best.pt").exists() and (tmp_path / "last.pt").exists()
 
 
 def test_patience_ends_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,9 +44,12 @@ def test_luck_of_an_episode_cancels() -> None:
     assert "under 5 standard errors" in shuffled.reason
 
 
-def test_reference_below_naive_is_still_one() -> None:
+def test_reference_below_naive_is_one_only_where_the_game_says_so() -> None:
+    """Else whoever loses most would score highest: a return that falls from 0 to -2 would lead on in a curriculum."""
     luck = np.linspace(-0.1, 0.1, 10)
-    assert of(luck - 2.0, luck, luck - 2.0).mean == pytest.approx(1.0)
+    assert of(luck - 2.0, luck, luck - 2.0, below=True).mean == pytest.approx(1.0)
+    refused = of(luck - 2.0, luck, luck - 2.0)
+    assert refused.mean is None and "less than the" in refused.reason and "it is no reference here" in refused.reason
 
 
 def test_interval_takes_the_references_along() -> None:
