@@ -23,6 +23,8 @@ CRISIS: dict[str, Any] = {**BOOK, **_each(8), "assets": 10, "noise": 6.0, "crash
 MASTER: dict[str, Any] = {**BOOK, **_each(16), "assets": 15, "noise": 6.0, "depth": 20.0, "regime": "switching", "latency": 2}
 """Spreads are such that a move of the value is worth coming for, and noise and depth such that makers live among many who know more."""
 
+JUDGED: dict[str, Any] = {"reference": "house", "naive": "idle"}
+
 
 def stages() -> tuple[Stage, ...]:
     """Basic, multi, volatile, crisis, master. The house scores 1, the naive of each role 0, in the mean of the roles.
@@ -32,18 +34,19 @@ def stages() -> tuple[Stage, ...]:
     """
     up: dict[str, Any] = {"promote": 0.5, "minimum_steps": 20_000}
     return (
-        Stage("basic", BASIC, **up),
-        Stage("multi", MULTI, demote=-0.5, **up),
-        Stage("volatile", VOLATILE, demote=-0.5, **up),
-        Stage("crisis", CRISIS, demote=-0.5, **up),
-        Stage("master", MASTER, demote=-0.5, minimum_steps=20_000),
+        Stage("basic", BASIC, **JUDGED, episodes=512, **up),
+        Stage("multi", MULTI, **JUDGED, episodes=448, demote=-0.5, **up),
+        Stage("volatile", VOLATILE, **JUDGED, episodes=160, demote=-0.5, **up),
+        Stage("crisis", CRISIS, **JUDGED, episodes=160, demote=-0.5, **up),
+        Stage("master", MASTER, **JUDGED, episodes=160, demote=-0.5, minimum_steps=20_000),
     )
 
 
 def demo() -> tuple[Stage, ...]:
     """The executors of the game's preset `demo` in a calm, a volatile and a switching market."""
+    each: dict[str, Any] = {"reference": "house", "naive": "random", "episodes": 48, "minimum_steps": 20_000}
     return (
-        Stage("calm", {"regime": "calm"}, promote=0.5, minimum_steps=20_000),
-        Stage("volatile", {"regime": "volatile"}, promote=0.5, demote=-0.5, minimum_steps=20_000),
-        Stage("switching", {"regime": "switching"}, demote=-0.5, minimum_steps=20_000),
+        Stage("calm", {"regime": "calm"}, promote=0.5, **each),
+        Stage("volatile", {"regime": "volatile"}, promote=0.5, demote=-0.5, **each),
+        Stage("switching", {"regime": "switching"}, demote=-0.5, **each),
     )

@@ -119,13 +119,13 @@ BASELINES: Mapping[str, Any] = {name: by_role(name) for name in STRATEGIES}
 def action_grid(p: TradingParams) -> Mapping[str, npt.NDArray[Any]]:
     """9 actions of each role, the same for all seats: nothing; buy or sell much or little; quote near, far, or one side only."""
     none, near, far = p.farthest + 1.0, min(1, p.farthest), min(3, p.farthest)
-    little, much = does.said(0.05), does.said(0.5)
+    little, much, shown = does.said(0.05), does.said(0.5), 0.4 ** (1 / 3)
     makers = [
         [none, none, 0, 0], [none, none, 0, little], [none, none, 0, -little], [none, none, 0, much], [none, none, 0, -much],
-        [near, near, 0.4, 0], [far, far, 0.4, 0], [near, none, 0.4, 0], [none, near, 0.4, 0],
+        [near, near, shown, 0], [far, far, shown, 0], [near, none, shown, 0], [none, near, shown, 0],
     ]  # fmt: skip
-    executors = [[none, 0, 0], *([none, 0, does.said(q)] for q in (0.01, 0.04, 0.2, 1.0)), *([k, 0.4, 0] for k in (near, far))]
-    executors += [[near, 0.4, does.said(0.04)], [far, 0.4, does.said(0.04)]]
+    executors = [[none, 0, 0], *([none, 0, does.said(q)] for q in (0.01, 0.04, 0.2, 1.0)), *([k, shown, 0] for k in (near, far))]
+    executors += [[near, shown, does.said(0.04)], [far, shown, does.said(0.04)]]
     takers = [[does.said(q)] for q in (-1.0, -0.3, -0.1, -0.02, 0.0, 0.02, 0.1, 0.3, 1.0)]
     rows = dict(zip(ROLES, (makers, executors, takers, takers, np.linspace(-2, 2, 9)[:, None])))
     return {role: np.tile(np.array(rows[role], np.float64), (1, p.seats)) for role, n in zip(ROLES, p.counts) if n > 0}

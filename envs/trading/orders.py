@@ -35,6 +35,12 @@ def wish(held, b, a, m, bid, ask, size, order):
     held[b, a, m, held_.ask_size] = size if ask >= 0 else 0
 
 
+@rule
+def shown(x, most):
+    """Shares of a quote: the cube of what is said, of `most`, so that small quotes have as much of the range as large ones."""
+    return whole(x * x * x * most)
+
+
 @apart
 def read(late, held, b, a, j, m, role, shares, farthest, most):
     """Write what the action says of seat j: of makers two offsets, size and order; of executors one offset, on the side of what is left
@@ -42,10 +48,10 @@ def read(late, held, b, a, j, m, role, shares, farthest, most):
     if role == MARKET_MAKER:
         x = 4 * j
         bid, ask = distance(late[b, a, 0, x], farthest), distance(late[b, a, 0, x + 1], farthest)
-        wish(held, b, a, m, bid, ask, whole(late[b, a, 0, x + 2] * most), amount(late[b, a, 0, x + 3], most))
+        wish(held, b, a, m, bid, ask, shown(late[b, a, 0, x + 2], most), amount(late[b, a, 0, x + 3], most))
     elif role == EXECUTOR:
         x = 3 * j
-        at, size, order = distance(late[b, a, 0, x], farthest), whole(late[b, a, 0, x + 1] * most), amount(late[b, a, 0, x + 2], most)
+        at, size, order = distance(late[b, a, 0, x], farthest), shown(late[b, a, 0, x + 1], most), amount(late[b, a, 0, x + 2], most)
         if shares > 0:
             wish(held, b, a, m, -1, at, size, -order)
         else:

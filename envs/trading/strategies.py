@@ -60,12 +60,14 @@ def none(see: Sight) -> F8:
 def made(p: TradingParams, see: Sight, bid: Any = np.inf, ask: Any = np.inf, size: Any = 0.0, quantity: Any = 0.0) -> F8:
     """A maker's quotes in ticks from the mid, none beyond the farthest; their size and an order in largest orders."""
     bid, ask = (np.clip(x, 0, p.farthest + 1) for x in (bid, ask))
-    return columns_of(see, bid, ask, np.clip(size, 0, 1), said(quantity))
+    return columns_of(see, bid, ask, np.cbrt(np.clip(size, 0, 1)), said(quantity))
 
 
 def worked(p: TradingParams, see: Sight, share: Any, offset: Any = np.inf, size: Any = 0.0) -> F8:
     """An executor's order for `share` [N, D] of the parent order, and a quote of `size` largest orders in its direction."""
-    return columns_of(see, np.clip(offset, 0, p.farthest + 1), np.clip(size, 0, 1), said(np.maximum(0.0, share) * p.parent / p.most))
+    return columns_of(
+        see, np.clip(offset, 0, p.farthest + 1), np.cbrt(np.clip(size, 0, 1)), said(np.maximum(0.0, share) * p.parent / p.most)
+    )
 
 
 def taken(p: TradingParams, see: Sight, lots: Any) -> F8:

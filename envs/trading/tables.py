@@ -36,7 +36,7 @@ OWN = {
     "parent_left": Column(-1, 1, "of executors: still to sell (above 0) or to buy, share of the parent order"),
 }
 ORDER = f"nothing up to {IDLE:g} of either sign, beyond it the cube of the share of the way to 1, in largest orders"
-QUOTE_SIZE = Column(0, 1, "share of the largest order")
+QUOTE_SIZE = Column(0, 1, "its cube in largest orders")
 REWARD = {
     "gain": Component(1.0, "change of equity over a thousandth of the cash; executors: minus their shortfall; portfolios: log x 1000"),
     "risk": Component(1.0, "aversion x variance of the holdings in a tick, negative"),

@@ -41,9 +41,11 @@ def column(game: VectorGame, name: str, role: str = "market_maker") -> Any:
 
 
 def say(game: VectorGame, a: int, bid: float = 5.0, ask: float = 5.0, size: float = 0.0, quantity: float = 0.0) -> None:
-    """What agent a does in its first asset in all copies, a quantity in largest orders; who is no maker has no quotes."""
+    """What agent a does in its first asset in all copies, size and quantity in largest orders; who is no maker has no quotes."""
     makers = game.params.market_makers  # type: ignore[attr-defined]
-    game.action[:, a, : 4 if a < makers else 1] = [bid, ask, size, strategies.said(quantity)] if a < makers else strategies.said(quantity)
+    game.action[:, a, : 4 if a < makers else 1] = (
+        [bid, ask, np.cbrt(size), strategies.said(quantity)] if a < makers else strategies.said(quantity)
+    )
 
 
 def quiet(**given: Any) -> VectorGame:

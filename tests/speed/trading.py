@@ -34,7 +34,7 @@ def market(mechanism: str, agents: int) -> tuple[Callable[[], None], float]:
             if "offset" in name:
                 action[..., u] = generator.integers(0, 5, action.shape[:2])
             else:
-                action[..., u] = 0.2 if "quote_size" in name else strategies.said(generator.normal(0, 0.1, action.shape[:2]))
+                action[..., u] = 0.2 ** (1 / 3) if "quote_size" in name else strategies.said(generator.normal(0, 0.1, action.shape[:2]))
 
     def turn() -> None:
         for _ in range(TICKS):
