@@ -118,12 +118,23 @@ def pov(p: TradingParams, see: Sight, generator: np.random.Generator, share: flo
 def posted(
     p: TradingParams, see: Sight, generator: np.random.Generator, offset: float = 0.5, patience: float = 0.8, lean: float = 0.25
 ) -> F8:
-    """Quotes for all that is left of the parent order, `offset` natural distances away and farther by the share `lean` of the gap to the
-    value that is in its favour; evenly by orders beside after the share `patience` of the time, in a call, whose price is one, at once."""
+    """Quotes for all that is left of the parent order: `offset` natural distances away, before the makers', or where there are none as far
+    as `patient` says, and farther by the share `lean` of the gap to the value that is in its favour. Orders, evenly, beside after the
+    share `patience` of the time; in a call, whose price is one, at once."""
     left, side = np.abs(see.own("parent_left")), np.sign(see.own("parent_left"))
-    away = np.clip(np.rint(offset * natural(p) + lean * side * in_ticks(p, hidden_gap(p, see))), 0, p.farthest)
+    alone = p.market_makers == 0 and p.mechanism == "impact"
+    near = patient(p, see) if alone else offset * natural(p)
+    away = np.clip(np.rint(near + lean * side * in_ticks(p, hidden_gap(p, see))), 0, p.farthest)
     late = (see.left < (1 - patience) * p.horizon) | (p.mechanism == "batch")
     return worked(p, see, np.where(late, left / ticks_left(see), 0.0), away, left * p.parent / p.most)
+
+
+def patient(p: TradingParams, see: Sight) -> F8:
+    """Ticks from the mid at which the noise to come still takes all that is left, half of the executors being on a side: where fills fall
+    with exp(-k x), ln(what comes over what is left)/k."""
+    rivals = max(1.0, p.executors * p.seats / p.assets / 2)
+    comes = p.noise / 2 * ticks_left(see) / rivals
+    return natural(p) * np.log(np.maximum(1.0, comes / np.maximum(1e-6, np.abs(see.own("parent_left")) * p.parent)))
 
 
 def quotes(p: TradingParams, see: Sight, half: Any, skew: Any, size: Any) -> F8:

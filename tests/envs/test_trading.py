@@ -42,10 +42,9 @@ def column(game: VectorGame, name: str, role: str = "market_maker") -> Any:
 
 def say(game: VectorGame, a: int, bid: float = 5.0, ask: float = 5.0, size: float = 0.0, quantity: float = 0.0) -> None:
     """What agent a does in its first asset in all copies, size and quantity in largest orders; who is no maker has no quotes."""
-    makers = game.params.market_makers  # type: ignore[attr-defined]
-    game.action[:, a, : 4 if a < makers else 1] = (
-        [bid, ask, np.cbrt(size), strategies.said(quantity)] if a < makers else strategies.said(quantity)
-    )
+    taken = [strategies.said(quantity)]
+    quoted = [bid, ask, np.cbrt(size)] if a < game.params.market_makers else []  # type: ignore[attr-defined]
+    game.action[:, a, : len(quoted) + 1] = quoted + taken
 
 
 def quiet(**given: Any) -> VectorGame:

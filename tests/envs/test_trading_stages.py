@@ -18,7 +18,7 @@ from tests.envs.test_trading_answers import act
 
 LADDERS = {"trading": {}, "trading_demo": {"preset": "demo"}}
 STAGES = [
-    pytest.param(ladder, i, id=f"{ladder}-{stage.name}", marks=() if (ladder, i) == ("trading", 0) else pytest.mark.slow)
+    pytest.param(ladder, i, id=f"{ladder}-{stage.name}", marks=() if i == 0 else pytest.mark.slow)
     for ladder in LADDERS
     for i, stage in enumerate(load(ladder).stages)
 ]
@@ -30,6 +30,7 @@ def settings(ladder: str, i: int) -> tuple[Any, dict[str, Any]]:
     return stage, {**LADDERS[ladder], **stage.params}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ladder", "i"), STAGES)
 def test_the_reference_is_above_every_naive_policy_for_each_role(ladder: str, i: int) -> None:
     """By five standard errors at the shipped number of episodes: one agent among the reference, on the same episodes."""

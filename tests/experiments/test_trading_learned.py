@@ -107,6 +107,19 @@ def test_pages_of_episodes(marl: Marl, game: str, given: list[str], baseline: st
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["env=trading", "curriculum=trading", "algorithm=ippo", "n_envs=8", "total_steps=1024", "evaluation.every=1024"],
+        ["experiment=trading_demo", "total_episodes=32"],
+    ],
+)
+def test_ladders_are_walked_to_their_report(marl: Marl, given: list[str], tmp_path: Path) -> None:
+    assert marl("train", *given, f"run_dir={tmp_path / 'run'}").code == 0
+    assert (tmp_path / "run" / "evaluation.json").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_maker_learns_to_quote_as_well_as_the_inventory_strategy(seed: int, tmp_path: Path) -> None:
     """At least 97 % of its utility, profit less gamma sigma^2/2 x inventory^2 dt, on the same episodes with unlimited quotes for it."""
