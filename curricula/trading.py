@@ -36,9 +36,9 @@ def stages() -> tuple[Stage, ...]:
     return (
         Stage("basic", BASIC, **JUDGED, episodes=512, **up),
         Stage("multi", MULTI, **JUDGED, episodes=448, demote=-0.5, **up),
-        Stage("volatile", VOLATILE, **JUDGED, episodes=160, demote=-0.5, **up),
+        Stage("volatile", VOLATILE, **JUDGED, episodes=256, demote=-0.5, **up),
         Stage("crisis", CRISIS, **JUDGED, episodes=160, demote=-0.5, **up),
-        Stage("master", MASTER, **JUDGED, episodes=160, demote=-0.5, minimum_steps=20_000),
+        Stage("master", MASTER, **JUDGED, episodes=320, demote=-0.5, minimum_steps=20_000),
     )
 
 

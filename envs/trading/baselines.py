@@ -83,7 +83,7 @@ SEARCHED: dict[str, dict[str, tuple[float, ...]]] = {
     "cartea_jaimungal": {"phi": (0.001, 0.01, 0.1, 1.0, 10.0), "size": (0.1, 0.2, 0.4, 1.0)},
     "almgren_chriss": {"urgency": (0.25, 0.5, 1.0, 2.0, 4.0)},
     "pov": {"share": (0.05, 0.1, 0.2, 0.3, 0.5)},
-    "leaning": {"half": (0.5, 0.8, 1.2), "skew": (0.05, 0.2, 0.5), "lean": (0.0, 0.3, 0.6), "size": (0.5, 1.0)},
+    "leaning": {"half": (0.5, 0.8, 1.2), "skew": (0.05, 0.1, 0.3), "lean": (0.0, 0.2, 0.5), "size": (0.5, 1.0)},
     "posted": {"offset": (0.0, 0.5, 1.0), "patience": (0.0, 0.5, 0.8), "lean": (0.0, 0.25, 0.5)},
     "momentum": {"beta": (0.25, 0.75, 1.5), "edge": (1.0, 1.5, 2.0), "skew": (0.1, 0.5, 1.0)},
     "mean_reversion": {"threshold": (1.0, 2.0, 3.0, 4.0, 5.0), "share": (0.02, 0.1, 0.4, 0.8)},

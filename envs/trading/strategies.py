@@ -156,9 +156,9 @@ def avellaneda_stoikov(p: TradingParams, see: Sight, generator: np.random.Genera
 
 
 def natural(p: TradingParams) -> float:
-    """Ticks from the mid at which a quote without aversion earns most: 1/k where fills fall with exp(-k x); beside the world's quotes
+    """Ticks from the mid at which a quote without aversion earns most: 1/k where fills fall with exp(-k x); inside the world's quotes
     on a book; in a call, where all have one price, as near as it gets to the first tick."""
-    return {"impact": 1 / max(p.decay, 0.05), "book": max(1.0, p.half_spread), "batch": 1.0}[p.mechanism]
+    return {"impact": 1 / max(p.decay, 0.05), "book": max(1.0, 0.75 * p.half_spread), "batch": 1.0}[p.mechanism]
 
 
 def cartea_jaimungal(p: TradingParams, see: Sight, generator: np.random.Generator, phi: float = 0.1, size: float = 0.1) -> F8:
@@ -177,9 +177,9 @@ def leaning(
     see: Sight,
     generator: np.random.Generator,
     half: float = 0.8,
-    wide: float = 1.0,
-    skew: float = 0.2,
-    lean: float = 0.3,
+    wide: float = 1.3,
+    skew: float = 0.1,
+    lean: float = 0.2,
     size: float = 1.0,
 ) -> F8:
     """Quotes `half` natural distances around the mid but `wide` deviations of its moves at least, none where that is beyond the
@@ -192,9 +192,11 @@ def leaning(
 
 
 def natural_size(p: TradingParams) -> float:
-    """Largest orders of a quote, by the lots of the noise on its side in a tick: all of them where it has them alone, less on a book,
-    where those who know more come as well."""
-    return {"impact": 2.0, "book": 0.7, "batch": 1.0}[p.mechanism] * p.noise / 2 / p.most
+    """Largest orders of a quote, by the lots of the noise on its side in a tick: all of them where the nearest quote has them alone; on a
+    book, where those who know more come as well, less than twice the mean, shared among its makers."""
+    if p.mechanism == "book":
+        return 1.7 * p.noise / 2 / p.most / max(1.0, p.market_makers * p.seats / p.assets)
+    return {"impact": 2.0, "batch": 1.0}[p.mechanism] * p.noise / 2 / p.most
 
 
 def in_ticks(p: TradingParams, gap: F8) -> F8:

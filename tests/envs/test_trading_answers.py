@@ -64,7 +64,7 @@ def quoted(aversion: float, strategy: str, runs: int = 20_000) -> tuple[float, f
     return float((cash + q * mid).mean()), float((cash + q * mid).std()), float(q.std())
 
 
-ANYWHERE = {"deepest": 30.0, "beyond": 30.0}
+ANYWHERE: dict[str, Any] = {"deepest": 30.0, "beyond": 30.0}
 """Quotes as the formulas say, however far from the mid or beyond it."""
 SIMULATED = {
     (0.1, "inventory"): (64.84, 6.49, 2.92), (0.1, "symmetric"): (67.95, 13.35, 8.39), (0.01, "inventory"): (68.38, 8.86, 5.19),
@@ -88,12 +88,12 @@ def test_makers_of_avellaneda_and_stoikov(aversion: float, strategy: str) -> Non
 @pytest.mark.parametrize("strategy", ["inventory", "cartea_jaimungal"])
 def test_the_range_of_quotes_costs_no_strategy_anything(strategy: str) -> None:
     """What the range cuts off are quotes that are hardly ever met, and those that all meet anyway: returns on the same draws."""
-    (_, cut), (_, free) = (episode("quoting", 2_000, strategy, **settings) for settings in ({}, ANYWHERE))
+    (_, cut), (_, free) = (episode("quoting", 2_000, strategy, **settings) for settings in (dict[str, Any](), ANYWHERE))
     assert cut.mean() == pytest.approx(free.mean(), rel=1e-3) and cut.mean() > 64
 
 
 def test_the_farthest_quotes_are_met_the_least() -> None:
-    """By both sides A T exp(-k x) in the mean, at 3 times the half-spread 1.4918/2 + .0002."""
+    """By both sides A T exp(-k x) in the mean, at 3 times the half-spread of the inventory strategy at the beginning, .845 $."""
     game, _ = episode("quoting", 4_000, "idle")
     depth = 3 * game.params.half_spread  # type: ignore[attr-defined]
     assert depth == pytest.approx(3 * (np.log(1 + 0.1 / 1.5) / 0.1 + 0.1 * 4 / 2)) and (game.action == pytest.approx(depth))
