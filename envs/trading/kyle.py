@@ -281,6 +281,7 @@ KYLE = Game(
     reference=lambda p: "equilibrium",
     known=known,
     action_grid=action_grid,
+    unscaled={"informed.order": "the best order is proportional to the private value, so that every constant is a bad one"},
     presets={
         "one_informed": {},
         "five_informed": {"n_agents": 5},

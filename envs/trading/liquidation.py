@@ -236,6 +236,11 @@ def all_at_once(p: LiquidationParams, obs: F4, generator: np.random.Generator) -
     return np.minimum(obs[:, obs_.left : obs_.left + 1].astype(np.float64) * p.horizon, p.fastest)
 
 
+def idle(p: LiquidationParams, obs: F4, generator: np.random.Generator) -> F8:
+    """Sells nothing, until the last tick takes what is left."""
+    return np.zeros((len(obs), 1))
+
+
 def almgren_chriss(p: LiquidationParams, obs: F4, generator: np.random.Generator) -> F8:
     """The efficient schedule of a lone seller of all shares, in proportion for each of several (Almgren and Chriss 2000)."""
     sold = -np.diff(theory.efficient_holdings(p.law)) / (p.n_agents if p.owners == "equal" else 1)
@@ -307,7 +312,7 @@ LIQUIDATION = Game(
     reward=REWARD,
     balance=balance,
     audit=("cash", "shares"),
-    baselines={"twap": twap, "all_at_once": all_at_once, "almgren_chriss": almgren_chriss, "nash": nash},
+    baselines={"twap": twap, "all_at_once": all_at_once, "almgren_chriss": almgren_chriss, "nash": nash, "idle": idle},
     naive="all_at_once",
     reference=lambda p: "nash" if p.n_agents > 1 and p.aversion == 0 else "almgren_chriss",
     known=known,

@@ -30,11 +30,16 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 """Stages of the curriculum have parameters of their own, see curricula.trading."""
+STAIRS = "a quote stands on a whole tick: the return is a staircase of few steps, each as wide as a tick"
+UNSCALED = {
+    **{f"market_maker.{side}_offset_of_{j}": STAIRS for side in ("bid", "ask") for j in range(15)},
+    **{f"executor.offset_of_{j}": STAIRS for j in range(15)},
+}
 
 
 TRADING_MARKET = Game(
     "trading",
-    version=0,
+    version=1,
     params=TradingParams,
     state=TradingState,
     roles=roles,
@@ -52,6 +57,7 @@ TRADING_MARKET = Game(
     reference=lambda p: "house",
     action_grid=baselines.action_grid,
     picture=Picture("envs.trading.page:market", ("mark", "level", "held", "tally", "shares")),
+    unscaled=UNSCALED,
     presets=PRESETS,
     citation="Gould et al. 2013, Limit order books; Kyle 1985; Almgren and Chriss 2000",
 )

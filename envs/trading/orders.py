@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from envs.trading.ledger import MICRO, whole
-from envs.trading.params import EXECUTOR, FARTHEST, PORTFOLIO
+from envs.trading.params import EXECUTOR, IDLE, MARKET_MAKER, PORTFOLIO
 from envs.trading.prices import TURN
 from envs.trading.state import form_, held_, mark_, tally_
 from marl.compiled import apart, rule
@@ -12,9 +12,18 @@ from marl.rng import draw, stream
 
 
 @rule
-def distance(x):
+def distance(x, farthest):
     """Ticks from the mid of a quote, -1 where there is none."""
-    return int(x + 0.5) if x < FARTHEST + 0.5 else -1
+    return int(x + 0.5) if x < farthest + 0.5 else -1
+
+
+@rule
+def amount(x, most):
+    """Shares of an order: none up to IDLE, from there the cube of the share of the way to 1, of `most`; below 0 they are sold."""
+    u = (abs(x) - IDLE) / (1.0 - IDLE)
+    if u <= 0.0:
+        return 0
+    return whole(u * u * u * most) if x > 0.0 else -whole(u * u * u * most)
 
 
 @rule
@@ -24,6 +33,31 @@ def wish(held, b, a, m, bid, ask, size, order):
     held[b, a, m, held_.bid_at], held[b, a, m, held_.ask_at] = bid, ask
     held[b, a, m, held_.bid_size] = size if bid >= 0 else 0
     held[b, a, m, held_.ask_size] = size if ask >= 0 else 0
+
+
+@rule
+def shown(x, most):
+    """Shares of a quote: the cube of what is said, of `most`, so that small quotes have as much of the range as large ones."""
+    return whole(x * x * x * most)
+
+
+@apart
+def read(late, held, b, a, j, m, role, shares, farthest, most):
+    """Write what the action says of seat j: of makers two offsets, size and order; of executors one offset, on the side of what is left
+    to trade, size and order; of others an order."""
+    if role == MARKET_MAKER:
+        x = 4 * j
+        bid, ask = distance(late[b, a, 0, x], farthest), distance(late[b, a, 0, x + 1], farthest)
+        wish(held, b, a, m, bid, ask, shown(late[b, a, 0, x + 2], most), amount(late[b, a, 0, x + 3], most))
+    elif role == EXECUTOR:
+        x = 3 * j
+        at, size, order = distance(late[b, a, 0, x], farthest), shown(late[b, a, 0, x + 1], most), amount(late[b, a, 0, x + 2], most)
+        if shares > 0:
+            wish(held, b, a, m, -1, at, size, -order)
+        else:
+            wish(held, b, a, m, at, -1, size, order)
+    else:
+        wish(held, b, a, m, -1, -1, 0, amount(late[b, a, 0, j], most))
 
 
 @rule
@@ -60,13 +94,11 @@ def take_orders(p, s, b, action):
         full = s.form[b, a, form_.gross] > p.leverage * equity / MICRO
         for j in range(p.seats):
             m = (a + j) % p.assets
-            shares, x = s.shares[b, a, m], 4 * j
+            shares = s.shares[b, a, m]
+            read(s.late, held, b, a, j, m, role, shares, p.farthest, p.order_shares)
             if role == PORTFOLIO:
                 order = target_order(s.late[b, a, 0, j], float(equity), s.mark[b, m, mark_.mid], shares, p.order_shares)
                 wish(held, b, a, m, -1, -1, 0, order)
-            else:
-                size, order = whole(s.late[b, a, 0, x + 2] * p.order_shares), whole(s.late[b, a, 0, x + 3] * p.order_shares)
-                wish(held, b, a, m, distance(s.late[b, a, 0, x]), distance(s.late[b, a, 0, x + 1]), size, order)
             bought, sold = p.limit_shares - shares, p.limit_shares + shares
             if full or role == EXECUTOR:  # nothing but less exposure; a parent order is worked off and never past its end
                 bought, sold = min(bought, -shares), min(sold, shares)

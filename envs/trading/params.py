@@ -36,7 +36,9 @@ ROLES = ("market_maker", "executor", "informed", "momentum", "portfolio")
 MARKET_MAKER, EXECUTOR, INFORMED, MOMENTUM, PORTFOLIO = range(5)
 SOURCES = ("synthetic", "bars")
 FARTHEST = 16
-"""Ticks from the mid of the farthest quote."""
+"""Ticks from the mid beyond which no quote may be allowed."""
+IDLE = 0.4
+"""What a column of orders may say, of either sign, while nothing is ordered: most of what a newcomer tries costs nothing."""
 GRID = 64
 
 
@@ -77,6 +79,7 @@ class TradingParams(Params):
     decay: float = param(0.3, 0.0, 10.0, "1/tick", "in impact: how the chance of a quote to be met falls with its distance")
     depth: float = param(5.0, 0.0, 1_000.0, "lots", "that the world offers at each price of the book, in calm")
     levels: int = param(8, 1, 24, "prices", "of each side of the book at which it does")
+    farthest: int = param(4, 1, FARTHEST, "ticks", "from the mid of the farthest quote")
     most: float = param(5.0, 0.01, 1_000.0, "lots", "largest order and quote")
     limit: float = param(50.0, 0.01, 1e5, "lots", "largest holding of either sign")
     parent: float = param(40.0, 0.01, 1e5, "lots", "of an executor's parent order in an asset")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import exp, log, sqrt
 from typing import Any, ClassVar, NamedTuple
 
@@ -43,7 +44,8 @@ class QuotingParams(Params):
     running: float = param(0.2, 0.0, 1e3, "$ a share squared and unit of time", "phi; gamma = 2 phi/sigma^2")
     terminal: float = param(0.0, 0.0, 1e3, "$ a share squared", "alpha: of the inventory at the end")
     limit: int = param(1_000, 1, 1_000_000, "shares", "inventory, of either sign, at which a side is not quoted")
-    deepest: float = param(20.0, 1e-3, 1e3, "$", "farthest quote from the mid, on either side of it")
+    deepest: float = param(3.0, 1e-3, 1e3, "half-spreads", "farthest quote from the mid; that of the inventory strategy at the beginning")
+    beyond: float = param(0.5, 0.0, 1e3, "half-spreads", "by which a quote may lie on the other side of the mid, where all meet it")
 
     def validate(self) -> None:
         if self.running > 0 and self.sigma == 0:
@@ -66,6 +68,11 @@ class QuotingParams(Params):
     def aversion(self) -> float:
         """gamma, whose mean-variance form `running` is."""
         return 2 * self.running / self.sigma**2 if self.running > 0 else 0.0
+
+    @derived
+    def half_spread(self) -> float:
+        """$ of the inventory strategy's quotes at the beginning, with nothing held, from the mid."""
+        return neutral_half(self) + self.aversion * self.sigma**2 * self.span / 2
 
     @derived
     def step_size(self) -> int:
@@ -180,7 +187,7 @@ def balance(p, s, b, residual):
 
 
 def _quotes(p: QuotingParams, bid: F8, ask: F8) -> F8:
-    return np.clip(np.stack([bid, ask], axis=1), -p.deepest, p.deepest)
+    return np.clip(np.stack([bid, ask], axis=1), -p.beyond * p.half_spread, p.deepest * p.half_spread)
 
 
 def _held(obs: F4) -> F8:
@@ -208,18 +215,27 @@ def neutral_half(p: QuotingParams) -> float:
 
 def neutral(p: QuotingParams, obs: F4, generator: np.random.Generator) -> F8:
     """Depth 1/k on both sides, the best without penalties."""
-    return np.full((len(obs), 2), min(1 / p.decay, p.deepest))
+    return _quotes(p, *np.full((2, len(obs)), 1 / p.decay))
+
+
+def idle(p: QuotingParams, obs: F4, generator: np.random.Generator) -> F8:
+    """The farthest quotes, which are met the least."""
+    return _quotes(p, *np.full((2, len(obs)), np.inf))
+
+
+@lru_cache(maxsize=4_096)
+def _optimal(law: theory.MakerLaw, left: float) -> F8:
+    """Depths of the bid and the ask [2 Q + 1, 2] with so much time left."""
+    return np.stack(theory.maker_depths(theory.maker_values(law, left), law.decay), axis=1)
 
 
 def cartea_jaimungal(p: QuotingParams, obs: F4, generator: np.random.Generator) -> F8:
     """The optimal depths in continuous time; the rate per side in the limit of small ticks."""
-    law, depths = p.law, {}
+    law = p.law
     q = np.clip(_held(obs).astype(np.int64), -law.limit, law.limit) + law.limit
     lefts, place = np.unique(obs[:, obs_.time_left], return_inverse=True)
-    for i, left in enumerate(lefts):
-        depths[i] = np.stack(theory.maker_depths(theory.maker_values(law, float(left) * p.span), p.decay), axis=1)
-    chosen = np.stack([depths[i] for i in range(len(lefts))])[place.ravel(), q]
-    return _quotes(p, np.minimum(chosen[:, 0], p.deepest), np.minimum(chosen[:, 1], p.deepest))
+    chosen = np.stack([_optimal(law, float(left) * p.span) for left in lefts])[place.ravel(), q]
+    return _quotes(p, chosen[:, 0], chosen[:, 1])
 
 
 def known(p: QuotingParams) -> dict[str, float]:
@@ -232,19 +248,19 @@ def known(p: QuotingParams) -> dict[str, float]:
 
 def action_grid(p: QuotingParams) -> Mapping[str, npt.NDArray[Any]]:
     """9 pairs of depths: each of 0, 1/k and 2/k for the bid and for the ask, [9, 2]."""
-    steps = np.minimum(np.array([0.0, 1 / p.decay, 2 / p.decay]), p.deepest)
+    steps = np.minimum(np.array([0.0, 1 / p.decay, 2 / p.decay]), p.deepest * p.half_spread)
     return {"market_maker": np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(9, 2)}
 
 
 def roles(p: QuotingParams) -> tuple[Role, ...]:
     """Makers."""
-    side = Column(-p.deepest, p.deepest, "$ from the mid")
+    side = Column(-p.beyond * p.half_spread, p.deepest * p.half_spread, "$ from the mid, below 0 on its other side")
     return (Role("market_maker", p.n_agents, OBSERVATION, {"bid_depth": side, "ask_depth": side}),)
 
 
 QUOTING = Game(
     "quoting",
-    version=0,
+    version=1,
     params=QuotingParams,
     state=QuotingState,
     roles=roles,
@@ -257,8 +273,8 @@ QUOTING = Game(
     cost=COST,
     balance=balance,
     audit=("cash", "shares"),
-    baselines={"inventory": inventory, "symmetric": symmetric, "neutral": neutral, "cartea_jaimungal": cartea_jaimungal},
-    reference=lambda p: "inventory" if p.aversion > 0 else "neutral",
+    baselines={"cartea_jaimungal": cartea_jaimungal, "inventory": inventory, "symmetric": symmetric, "neutral": neutral, "idle": idle},
+    reference=lambda p: "cartea_jaimungal" if p.running > 0 or p.terminal > 0 else "neutral",
     known=known,
     action_grid=action_grid,
     picture=Picture("envs.trading.page:quoting", ("mid", "shares")),
@@ -267,7 +283,7 @@ QUOTING = Game(
         "nearly_neutral": {"running": 0.02},
         "averse": {"running": 1.0},
         "cartea_jaimungal": {
-            "horizon": 1_000, "rate": 20.0, "sigma": 0.5, "running": 0.05, "terminal": 0.02, "limit": 8, "deepest": 5.0,
+            "horizon": 1_000, "rate": 20.0, "sigma": 0.5, "running": 0.05, "terminal": 0.02, "limit": 8,
         },
     },
     citation="Avellaneda and Stoikov 2008, High-frequency trading in a limit order book",

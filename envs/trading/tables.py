@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from envs.trading.indicators import INDICATORS
-from envs.trading.params import FARTHEST, ROLES, TradingParams
-from marl.game import Column, Component, Role, index, inf
+from envs.trading.params import IDLE, ROLES, TradingParams
+from marl.game import ActionTable, Column, Component, Role, index, inf
 
 GLOBAL = {
     "time_left": Column(0, 1, "share of the horizon"),
@@ -35,13 +35,8 @@ OWN = {
     "private_signal": Column(-inf, inf, "of the informed: log value over mid, in standard deviations of a calm tick, with noise"),
     "parent_left": Column(-1, 1, "of executors: still to sell (above 0) or to buy, share of the parent order"),
 }
-SIDE = Column(0, FARTHEST + 1, f"ticks from the mid, above {FARTHEST}: none")
-ORDERS = {
-    "bid_offset": SIDE,
-    "ask_offset": SIDE,
-    "quote_size": Column(0, 1, "share of the largest order"),
-    "market_qty": Column(-1, 1, "share of the largest order that is bought, sold below 0"),
-}
+ORDER = f"nothing up to {IDLE:g} of either sign, beyond it the cube of the share of the way to 1, in largest orders"
+QUOTE_SIZE = Column(0, 1, "its cube in largest orders")
 REWARD = {
     "gain": Component(1.0, "change of equity over a thousandth of the cash; executors: minus their shortfall; portfolios: log x 1000"),
     "risk": Component(1.0, "aversion x variance of the holdings in a tick, negative"),
@@ -86,12 +81,20 @@ def portfolio_columns(p: TradingParams) -> dict[str, Any]:
 
 
 def roles(p: TradingParams) -> tuple[Role, ...]:
-    """Those that there are. Portfolios say target weights, all others quotes and orders."""
-    seats, weight = range(p.seats), Column(-2, 2, "target share of the equity")
-    orders = {f"{name}_of_{j}": column for j in seats for name, column in ORDERS.items()}
-    weights = {f"weight_of_{j}": weight for j in seats}
-    return tuple(
-        Role(name, n, *((portfolio_columns(p), weights) if name == "portfolio" else (columns(p), orders)))
-        for name, n in zip(ROLES, p.counts, strict=True)
-        if n > 0
-    )
+    """Those that there are, each with what it may do in each asset of its desk."""
+    found = []
+    for name, n in zip(ROLES, p.counts, strict=True):
+        if n > 0:
+            action = {f"{said}_of_{j}": column for j in range(p.seats) for said, column in sayings(p)[name].items()}
+            found.append(Role(name, n, portfolio_columns(p) if name == "portfolio" else columns(p), action))
+    return tuple(found)
+
+
+def sayings(p: TradingParams) -> dict[str, ActionTable]:
+    """Role -> its columns of an asset. Who makes prices quotes two sides; who works a parent order off quotes on its side alone."""
+    offset = Column(0, p.farthest + 1, f"ticks from the mid, from {p.farthest + 0.5:g} on: none")
+    taken = {"market_qty": Column(-1, 1, f"bought, sold below 0: {ORDER}")}
+    made = {"bid_offset": offset, "ask_offset": offset, "quote_size": QUOTE_SIZE, **taken}
+    worked = {"offset": offset, "quote_size": QUOTE_SIZE, "market_qty": Column(0, 1, f"of what is left to trade: {ORDER}")}
+    weight = {"weight": Column(-2, 2, "target share of the equity")}
+    return dict(zip(ROLES, (made, worked, taken, taken, weight), strict=True))

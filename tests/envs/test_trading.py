@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import envs
-from envs.trading import data, theory
+from envs.trading import data, strategies, theory
 from envs.trading.state import ALL, HELD, LAW, MARK, PART
 from marl import UserError, VectorGame
 from marl.trial import played
@@ -40,9 +40,11 @@ def column(game: VectorGame, name: str, role: str = "market_maker") -> Any:
     return view.obs[:, :, list(view.group.observation).index(name)]
 
 
-def say(game: VectorGame, a: int, bid: float = 17.0, ask: float = 17.0, size: float = 0.0, quantity: float = 0.0) -> None:
-    """What agent a does in its first asset in all copies."""
-    game.action[:, a, :4] = [bid, ask, size, quantity]
+def say(game: VectorGame, a: int, bid: float = 5.0, ask: float = 5.0, size: float = 0.0, quantity: float = 0.0) -> None:
+    """What agent a does in its first asset in all copies, size and quantity in largest orders; who is no maker has no quotes."""
+    taken = [strategies.said(quantity)]
+    quoted = [bid, ask, np.cbrt(size)] if a < game.params.market_makers else []  # type: ignore[attr-defined]
+    game.action[:, a, : len(quoted) + 1] = quoted + taken
 
 
 def quiet(**given: Any) -> VectorGame:
@@ -109,6 +111,46 @@ def test_a_quote_that_does_not_follow_the_news_is_picked_off() -> None:
     assert (held[move > 2] == -500).all() and (held[move < -2] == 500).all() and (held[np.abs(move) < 0.4] == 0).all()
     assert (game.world.tally[:, 0, PART.index("spread")] >= 0).all()
     assert (game.world.tally[:, 0, PART.index("adverse")][held != 0] < 0).all()
+
+
+def test_what_a_column_of_orders_says() -> None:
+    """Nothing up to .4 of either sign, then the cube of the share of the way to 1; `said` is its inverse."""
+    for says, lots in ((0.0, 0), (0.4, 0), (-0.39, 0), (0.7, 5 / 8), (-0.7, -5 / 8), (1.0, 5), (-1.0, -5), (0.5, 5 / 216)):
+        game = quiet(momentum=1, permanent=0.0, most=5.0, lot=21_600, cash=1e9)
+        game.action[:, 0, 0] = says
+        game.tick()
+        assert game.world.shares[0, 0, 0] == pytest.approx(lots * 21_600, abs=1)
+        assert strategies.said(lots / 5) == pytest.approx(says if lots else 0.0)
+
+
+def test_an_executor_quotes_and_orders_in_the_direction_of_its_parent_order() -> None:
+    """Its one offset is that of an ask where it sells, of a bid where it buys; more than is left is never shown."""
+    game = envs.make("trading", 64, **{**QUIET, **ALONE, "executors": 1, "mechanism": "book", "half_spread": 2.0, "parent": 3.0})
+    game.reset(0)
+    before = game.world.shares[:, 0, 0].copy()
+    game.action[:, 0, :3] = [1.0, 1.0, strategies.said(0.2)]
+    game.tick()
+    sells = before > 0
+    assert 10 < sells.sum() < 54 and (np.abs(before) == 300).all()
+    assert (game.world.shares[:, 0, 0] == np.where(sells, 200, -200)).all()
+    bid, ask = (game.world.held[:, 0, 0, HELD.index(f"{side}_size")] for side in ("bid", "ask"))
+    assert (bid == np.where(sells, 0, 200)).all() and (ask == np.where(sells, 200, 0)).all()
+
+
+def test_the_hidden_gap_is_found_in_the_past_of_the_price() -> None:
+    """On prices without flow the estimate lies as near to the gap as its weights are to the geometric ones; flow is taken out of it."""
+    for noise, least in ((0.0, 0.97), (2.0, 0.9)):
+        game = envs.make(
+            "trading", 200, **{**QUIET, **ALONE, "momentum": 1, "volatility": 0.2, "noise": noise, "horizon": 100, "news": 0.3}
+        )
+        game.reset(0)
+        game.action[:] = 0.0
+        for _ in range(60):
+            game.tick()
+        p: Any = game.params
+        gap = np.log(law(game, "value")[:, 0] * 1e6 / mark(game, "mid")[:, 0]) / p.base_sd
+        found = strategies.hidden_gap(p, strategies.Sight(p, game.groups["momentum"].obs[:, 0]))[:, 0]
+        assert np.corrcoef(gap, found)[0, 1] > least and np.polyfit(found, gap, 1)[0] == pytest.approx(1.0, abs=0.1)
 
 
 def test_the_book_is_shown() -> None:

@@ -64,6 +64,8 @@ def quoted(aversion: float, strategy: str, runs: int = 20_000) -> tuple[float, f
     return float((cash + q * mid).mean()), float((cash + q * mid).std()), float(q.std())
 
 
+ANYWHERE: dict[str, Any] = {"deepest": 30.0, "beyond": 30.0}
+"""Quotes as the formulas say, however far from the mid or beyond it."""
 SIMULATED = {
     (0.1, "inventory"): (64.84, 6.49, 2.92), (0.1, "symmetric"): (67.95, 13.35, 8.39), (0.01, "inventory"): (68.38, 8.86, 5.19),
     (0.01, "symmetric"): (68.63, 13.70, 8.72), (0.5, "inventory"): None, (0.5, "symmetric"): (58.39, 11.50, 7.10),
@@ -73,7 +75,7 @@ SIMULATED = {
 
 @pytest.mark.parametrize(("aversion", "strategy"), SIMULATED)
 def test_makers_of_avellaneda_and_stoikov(aversion: float, strategy: str) -> None:
-    game, _ = episode("quoting", 20_000, strategy, running=aversion * 2.0)
+    game, _ = episode("quoting", 20_000, strategy, running=aversion * 2.0, **ANYWHERE)
     assert game.params.aversion == pytest.approx(aversion)  # type: ignore[attr-defined]
     profit, q = at(game, "profit")[:, 0], at(game, "inventory")[:, 0]
     for mean, sd, sd_q in filter(None, (SIMULATED[aversion, strategy], quoted(aversion, strategy))):
@@ -81,6 +83,21 @@ def test_makers_of_avellaneda_and_stoikov(aversion: float, strategy: str) -> Non
         assert profit.std() == pytest.approx(sd, rel=0.03) and q.std() == pytest.approx(sd_q, rel=0.03)
     if (aversion, strategy) == (0.1, "inventory"):
         assert at(game, "spread").mean() == pytest.approx(1.4918, abs=1e-3) == game.game.known(game.params)["spread"]  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("strategy", ["inventory", "cartea_jaimungal"])
+def test_the_range_of_quotes_costs_no_strategy_anything(strategy: str) -> None:
+    """What the range cuts off are quotes that are hardly ever met, and those that all meet anyway: returns on the same draws."""
+    (_, cut), (_, free) = (episode("quoting", 2_000, strategy, **settings) for settings in (dict[str, Any](), ANYWHERE))
+    assert cut.mean() == pytest.approx(free.mean(), rel=1e-3) and cut.mean() > 64
+
+
+def test_the_farthest_quotes_are_met_the_least() -> None:
+    """By both sides A T exp(-k x) in the mean, at 3 times the half-spread of the inventory strategy at the beginning, .845 $."""
+    game, _ = episode("quoting", 4_000, "idle")
+    depth = 3 * game.params.half_spread  # type: ignore[attr-defined]
+    assert depth == pytest.approx(3 * (np.log(1 + 0.1 / 1.5) / 0.1 + 0.1 * 4 / 2)) and (game.action == pytest.approx(depth))
+    check_mean(at(game, "fills")[:, 0], 2 * 140 * np.exp(-1.5 * depth))
 
 
 def test_the_maker_of_cartea_and_jaimungal() -> None:

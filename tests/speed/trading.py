@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import envs
+from envs.trading import strategies
 from tests.envs.book_streams import OPS, TERMS, desk, follow, play, streams
 from tests.speed.measure import Rate, Ratio, rate, ratio
 
@@ -27,9 +28,13 @@ def market(mechanism: str, agents: int) -> tuple[Callable[[], None], float]:
     game = envs.make("trading", max(1, LANES // (4 * agents)), mechanism=mechanism, assets=4, desk=4, horizon=TICKS, **each)
     game.reset(0)
     generator = np.random.default_rng(0)
-    action = game.action.reshape(*game.action.shape[:2], 4, 4)
-    action[..., :2] = generator.integers(0, 5, action[..., :2].shape)
-    action[..., 2], action[..., 3] = 0.2, generator.normal(0, 0.1, action.shape[:3])
+    for view in game.groups.values():
+        action = view.group.cut_action(game.action)
+        for u, name in enumerate(view.group.action):
+            if "offset" in name:
+                action[..., u] = generator.integers(0, 5, action.shape[:2])
+            else:
+                action[..., u] = 0.2 ** (1 / 3) if "quote_size" in name else strategies.said(generator.normal(0, 0.1, action.shape[:2]))
 
     def turn() -> None:
         for _ in range(TICKS):
