@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 FREE = ("split",)
 """Parameters in which a run's training may differ from the table."""
-NAIVE, IDLE, HOUSE = "naive", "no_trade", "house"
+NAIVE, IDLE, HOUSE = "naive", "idle", "house"
 HEAD = ["role", "strategy", "return", "score", "low", "high"]
 TRIED = ["role", "strategy", "setting", "return", ""]
 PAGE = """# Trading: strategies of each role among the house

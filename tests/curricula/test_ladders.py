@@ -10,7 +10,8 @@ import pytest
 import curricula
 import envs
 from curricula import CURRICULA, Stage
-from marl.evaluate import evaluate, seed_of
+from marl.copies import Copies
+from marl.evaluate import evaluate, play, seed_of
 from marl.judge import naive_policies
 from marl.score import RESOLVED
 from marl.team import parts, scripted
@@ -26,6 +27,7 @@ GAME = {
 }
 STAGES = [pytest.param(name, stage, id=f"{name}-{stage.name}") for name in CURRICULA for stage in curricula.load(name).stages]
 SEEDS = (0, 1)
+QUICK = ("auction_formats-second_price", "auction-first_price_2", "resource_allocation-basic", "supply_chain-simple", "trading-basic")
 
 
 def test_every_ladder_has_its_game() -> None:
@@ -65,5 +67,33 @@ def test_the_reference_is_above_the_naive_policy(name: str, stage: Stage, seed: 
         for other in naive_policies(sample.game):
             ahead = returns[other] - returns[stage.naive]
             assert ahead.mean() <= RESOLVED * ahead.std(ddof=1) / len(ahead) ** 0.5, f"{role}: {other} earns more than {stage.naive}"
-        paid = np.mean(np.abs(returns[stage.reference])) / played.lengths.mean()
-        assert 1e-2 <= paid <= 1e2, f"{role}: {paid:g} a tick"
+
+
+class Squares:
+    """Mean square of every agent's reward over ticks."""
+
+    def __init__(self) -> None:
+        self.sum, self.ticks = np.zeros(0), 0
+
+    def before(self, copies: Copies) -> None:
+        """Nothing is read before a tick."""
+
+    def after(self, copies: Copies) -> None:
+        """Take a tick's rewards."""
+        square = (copies.reward.astype(np.float64) ** 2).mean(0)
+        self.sum, self.ticks = (square if not self.ticks else self.sum + square), self.ticks + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"), [pytest.param(*p.values, id=p.id, marks=() if p.id in QUICK else pytest.mark.slow) for p in STAGES]
+)
+def test_rewards_of_a_tick_are_of_a_size_that_a_critic_sees(name: str, stage: Stage) -> None:
+    """The root of their mean square lies in [.01, 100], in episodes of the reference."""
+    game, given = GAME[name]
+    copies = VectorGame(envs.GAMES[game], 4, envs.GAMES[game].make_params(**{**given, **stage.params}))
+    copies.reset(1)
+    plan, seen = parts(copies, "group"), Squares()
+    play(copies, plan, {part: scripted(copies, own, str(stage.reference), 0) for part, own in plan.items()}, watch=seen)
+    for role, view in copies.groups.items():
+        size = (seen.sum[view.group.lo : view.group.hi].mean() / seen.ticks) ** 0.5
+        assert 1e-2 <= size <= 1e2, f"{role}: {size:g} a tick"

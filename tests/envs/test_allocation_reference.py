@@ -93,19 +93,6 @@ def test_the_reference_is_above_the_naive_and_no_constant_bid_beats_it(setting: 
         assert beyond(paid(settings, strategy=held_at(bid, value)), best) < RESOLVED, value
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", STAGES)
-def test_a_stages_episodes_resolve_what_scores_1_and_0(name: str) -> None:
-    """At the least number of episodes that a stage asks for, by five standard errors; drawn actions are above doing nothing."""
-    stage = STAGES[name]
-    game = envs.make("cluster", 1, **stage.params)
-    assert game.game.reference is not None and stage.reference == game.game.reference(game.params) and stage.naive == "random"
-    episodes = stage.episodes or 0
-    best, naive, nothing = (paid(stage.params, strategy=s, copies=episodes) for s in (None, drawn("tenant"), idle))
-    assert beyond(best, naive) > RESOLVED and naive.mean() > nothing.mean()
-    assert 1e-2 < abs(best.mean()) / game.params.horizon < 1e2  # type: ignore[attr-defined]
-
-
 @pytest.mark.parametrize("column", ["request_0", "request_1", "bid", "defer"])
 def test_values_that_matter_cover_the_range(column: str) -> None:
     """Within a quarter of the gap of the best lie a fifth of the values at least, and less than half lie where nothing changes."""

@@ -130,14 +130,14 @@ def test_bidders_play_among_the_rivals_of_the_heading(
 
 
 def test_a_trader_plays_among_the_house(marl: Marl, trained: Train, tmp_path: Path) -> None:
-    run = trained("traders", "opponents=no_trade")
+    run = trained("traders", "opponents=idle")
     found = rows(marl, table("traders", run), tmp_path / "page.md")
     game = copies("trading", 6, **FLOOR)
     plan = parts(game, "group", learners=1)
     seats: dict[str, Any] = {name: scripted(game, part, "house") for name, part in plan.items()}
     known = evaluate.play(game, plan, {**seats, "informed": policy_of(run, "informed", "last")})
     mean = known.returns[:, game.groups["informed"].group.lo].mean()
-    assert first(found["informed ippo, trained among no_trade, 1 seed"][0]) == pytest.approx(mean, abs=6e-4)
+    assert first(found["informed ippo, trained among idle, 1 seed"][0]) == pytest.approx(mean, abs=6e-4)
 
 
 def test_one_policy_of_all_tenants_plays_a_table_of_more(marl: Marl, trained: Train, tmp_path: Path) -> None:
@@ -285,7 +285,7 @@ def test_naive_of_a_trader_is_the_better_of_its_two(marl: Marl, tmp_path: Path) 
     """Drawn quotes lose where not to quote costs nothing."""
     words = ["traders", *(f"{k}={v}" for k, v in FLOOR.items()), "--episodes", "64"]
     found = rows(marl, words, tmp_path / "page.md")
-    assert found["market_maker no_trade"] == ["0.000", "0.00", "0.00", "0.00"]
+    assert found["market_maker idle"] == ["0.000", "0.00", "0.00", "0.00"]
     assert found["market_maker house"][1:] == ["1.00", "1.00", "1.00"]
     assert float(found["market_maker naive"][1]) < -1
     assert found["informed house"][1:] == ["-", "-", "-"], "a house that loses to doing nothing makes no score, upside down"
