@@ -28,7 +28,8 @@ def formats() -> tuple[Stage, ...]:
     Two bidders with the same observations in both. Focal scores: a policy that still bids its value earns nothing in the
     second stage and scores about -.2 there, which it may; one that loses money (below -.5) goes back.
     """
-    game, ends = {"mode": "uniform_ipv", "n_agents": 2}, {"reference": "equilibrium", "episodes": 32}
+    game: dict[str, Any] = {"mode": "uniform_ipv", "n_agents": 2}
+    ends: dict[str, Any] = {"reference": "equilibrium", "episodes": 32}
     return (
         Stage("second_price", {**game, "format": "second"}, promote=0.9, window=3, minimum_steps=10_000, naive="random", **ends),
         Stage("first_price", {**game, "format": "first"}, demote=-0.5, window=5, minimum_steps=10_000, naive="idle", **ends),
