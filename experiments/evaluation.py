@@ -40,8 +40,7 @@ def evaluate(
     setup = to_play(folder)
     found, played = report(setup, folder, episodes, checkpoint, sample)
     if best_response:
-        found["exploitability"] = _exploited(setup, played, best_response, episodes)
-        write(folder.evaluation, json.dumps(found, indent=2) + "\n")
+        exploited(setup, folder, played, found, best_response, episodes)
     return found
 
 
@@ -53,13 +52,17 @@ def check_asked(episodes: int, checkpoint: str) -> None:
         raise UserError(f"checkpoint = {checkpoint!r}: legal are {', '.join(CHECKPOINTS)}")
 
 
-def _exploited(setup: Setup, run: Run, steps: int, episodes: int) -> dict[str, Any]:
-    """Role -> gains of trained best responses with their intervals, beside what the policy is paid itself: `marl.exploit.attacked`."""
+def exploited(setup: Setup, folder: RunFolder, run: Run, found: dict[str, Any], steps: int, episodes: int) -> None:
+    """Put into a report, and write it again, what best responses of `steps` env steps gain over the run's policies.
+
+    Role -> way (`marl.exploit.attacked`) -> the gain with its interval, beside what the policy is paid itself.
+    """
     import algorithms
     from marl.exploit import attacked
 
     gains = attacked(run, algorithms.load(setup.config["algorithm"]["name"]), steps, episodes)
-    return {role: {way: asdict(gain) for way, gain in own.items()} for role, own in gains.items()}
+    found["exploitability"] = {role: {way: asdict(gain) for way, gain in own.items()} for role, own in gains.items()}
+    write(folder.evaluation, json.dumps(found, indent=2) + "\n")
 
 
 def report(setup: Setup, folder: RunFolder, episodes: int, checkpoint: str, sample: bool | None = None) -> tuple[dict[str, Any], Run]:

@@ -36,6 +36,9 @@ class Evaluation:
     sample: bool = field(
         default=False, metadata={"limits": Limits(help="whether policies draw from their distributions, instead of acting at their mode")}
     )
+    best_response: int | None = maybe(
+        0, COUNT, "steps", "of a best response at the end; null: a twentieth of the run where several learn a known answer for themselves"
+    )
 
 
 @dataclass

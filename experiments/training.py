@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("marl.run")
 
 
+RESPONSE = 20
+"""Share of a run's steps that a best response to what it learned is trained for, where nothing is said: one in so many."""
+
+
 @dataclass(frozen=True)
 class Result:
     """A finished run: the score of its result (its mean return where the game has no reference), its folder, its policy.
@@ -139,11 +143,17 @@ def _steps(setup: Setup, folder: RunFolder, run_id: str, watch: Any, resume: boo
 
 def _concluded(setup: Setup, folder: RunFolder, speed: float | None) -> Result:
     from experiments import plots
-    from experiments.evaluation import report
+    from experiments.evaluation import exploited, report
     from marl.track import read_metrics
 
     plots.learning_curves(read_metrics(folder.metrics), folder.path)
-    found, run = report(setup, folder, setup.config["evaluation"]["episodes"], "result")
+    asked = setup.config["evaluation"]
+    found, run = report(setup, folder, asked["episodes"], "result")
+    steps = asked["best_response"]
+    if steps is None:
+        steps = found["step"] // RESPONSE if found.get("known") and not run.chooses else 0
+    if steps:
+        exploited(setup, folder, run, found, steps, asked["episodes"])
     score = (found["score"] or {}).get("mean")
     best = found["return"]["mean"] if score is None else score
     return Result(best, folder.path, run.actor(), found, speed)

@@ -178,7 +178,7 @@ def test_races_are_composed() -> None:
         assert (race.seeds, race.ratio) == (10, 2)
         for side in (races.OURS, races.THEIRS):
             config = race.row(side).setup(0, Path("runs/x")).config
-            assert config["evaluation"] == {"every": race.every, "episodes": 256, "sample": False}
+            assert config["evaluation"] == {"every": race.every, "episodes": 256, "sample": False, "best_response": None}
     paper = found["spread"].row(races.THEIRS).setup(0, Path("runs/x"))
     assert (paper.config["n_envs"], paper.settings.epochs, paper.settings.minibatches, paper.settings.lr) == (128, 10, 1, 7e-4)
     assert found["spread"].row(races.OURS).algorithm == ROWS["spread-ippo"].algorithm
