@@ -63,15 +63,13 @@ class _Lanes:
         return {}
 
     def _here(self, array: Any) -> Tensor:
-        device = next(self.policy.parameters()).device  # type: ignore[attr-defined]
-        return torch.from_numpy(array).to(device)
+        return torch.from_numpy(array).to(next(self.policy.parameters()).device)  # type: ignore[attr-defined]
 
     def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
         """n-step targets by Tianshou, on tensors."""
         window = buffer.window(batch, indices, self.n_step_return_horizon)  # type: ignore[attr-defined]
         batch = super()._preprocess_batch(batch, window, window.index)  # type: ignore[misc]
-        for name in ("obs", "act"):
-            batch.__dict__[name] = self._here(batch.__dict__[name])
+        batch.__dict__.update({name: self._here(batch.__dict__[name]) for name in ("obs", "act")})
         if isinstance(self.alpha, Temperature):  # type: ignore[attr-defined]
             self.alpha.aim(batch.obs)  # type: ignore[attr-defined]
         return batch

@@ -85,8 +85,7 @@ class MAPPO(Proximal, PPO):
         pieces = zip(*(self._here(array).split(PIECE, 1 if self.any_number else 0) for array in view))
         with torch.no_grad():
             out = torch.cat([self._judged(*piece) for piece in pieces], 1)
-        found: np.ndarray[Any, Any] = out.cpu().numpy() * float(self.moments[1].sqrt()) + float(self.moments[0])
-        return found
+        return cast(Any, out.cpu().numpy() * float(self.moments[1].sqrt()) + float(self.moments[0]))
 
     def expects(self, buffer: Any, index: Any) -> np.ndarray[Any, Any]:
         """V(s') [K] of team rows of a rollout (`marl.survivors`)."""

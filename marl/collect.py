@@ -92,10 +92,11 @@ class LaneCollector(BaseCollector):
         self._action = np.zeros(copies.action.shape)
         self._return, self._cost = np.zeros(shape), np.zeros((*shape, len(copies.cost_names)))
         self._length = np.zeros(copies.n_envs, np.int64)
-        self._learners = np.zeros(copies.n_agents, np.bool_)
+        self._learners, self._here = (np.zeros(copies.n_agents, np.bool_) for _ in range(2))
         self._remember()
-        for part in self.team.plan.values():
+        for name, part in self.team.plan.items():  # frozen policies of learned parts are paid with the team, and expect nothing
             self._learners[part.lo : part.hi] = part.learns
+            self._here[part.lo : part.hi] = name in self.buffer
 
     def _remember(self) -> None:
         """No lane remembers anything."""
@@ -243,9 +244,9 @@ class LaneCollector(BaseCollector):
         if self.buffer.survivors is None:
             return found
         if away is not None:
-            found |= away & (~over & self.copies.alive[:, self._learners].any(1))[:, None]
+            found |= away & (~over & self.copies.alive[:, self._here].any(1))[:, None]
         if acted is not None:  # who else left in the very tick of a cut is not told
-            found |= truncated & over[:, None] & ~acted & acted[:, self._learners].any(1)[:, None]
+            found |= truncated & over[:, None] & ~acted & acted[:, self._here].any(1)[:, None]
         return found
 
     def _apart(self, ended: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_] | None:

@@ -35,7 +35,7 @@ LONGEST = 200
 COST = {"harm": Column(0.0, inf)}
 GAMES: dict[str, Game] = {
     "pasture": replace(COMMONS, name="pasture", action_grid=None),
-    "commons": COMMONS,
+    "fields": COMMONS,
     "shelf": replace(SHELF, cost=COST),
     "bargain": replace(BARGAIN, cost=COST),
 }
@@ -136,7 +136,7 @@ REFUSED = [
     *((name, "pasture") for name in ("idqn", "rainbow", "vdn", "qmix")),
     *((name, "bargain") for name in ("idqn", "rainbow", "vdn", "qmix", "itd3")),
     ("itd3", "shelf"),
-    *(("hybrid", label) for label in ("pasture", "commons", "shelf")),
+    *(("hybrid", label) for label in ("pasture", "fields", "shelf")),
 ]
 
 
