@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +33,13 @@ def slow_but(names: list[str], quick: tuple[str, ...]) -> list[object]:
     return [pytest.param(name, marks=() if name in quick else pytest.mark.slow, id=name) for name in names]
 
 
+@pytest.fixture
+def plain(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the fast tests the plain installation, without the extra `planning`: the baseline that it brings takes minutes."""
+    if request.node.get_closest_marker("slow") is None:
+        monkeypatch.setitem(sys.modules, "scipy.sparse", None)
+
+
 def reported(folder: Path) -> dict[str, object]:
     """The report that a run left, which has a return whatever else."""
     found: dict[str, object] = json.loads((folder / "evaluation.json").read_text())
@@ -39,6 +47,7 @@ def reported(folder: Path) -> dict[str, object]:
     return found
 
 
+@pytest.mark.usefixtures("plain")
 @pytest.mark.parametrize("name", slow_but(EXPERIMENTS, DEMOS))
 def test_an_experiment_runs_to_its_report(name: str, marl: Marl, tmp_path: Path) -> None:
     """A rollout or two, with whatever curriculum, evaluation and ensemble the experiment has."""
@@ -61,6 +70,7 @@ def shortest(name: str) -> list[str]:
     return ["total_steps=1", "evaluation.every=1"] if episodes is None else ["total_episodes=2", "evaluation.every=2"]
 
 
+@pytest.mark.usefixtures("plain")
 @pytest.mark.parametrize("name", slow_but(sorted(CURRICULA), QUICK))
 def test_a_ladder_starts_on_its_game(name: str, marl: Marl, tmp_path: Path) -> None:
     run = tmp_path / "run"
