@@ -161,13 +161,20 @@ def roles(p: BertrandParams) -> tuple[Role, ...]:
 
 
 def known(p: BertrandParams) -> dict[str, float]:
-    """Prices and profits of one tick at equilibrium and at monopoly."""
+    """Prices and profits of one tick at equilibrium (under the metrics' names as well) and at monopoly."""
     return {
+        "price": nash_price(p),
+        "profit": p.nash_profit,
         "nash_price": nash_price(p),
         "nash_profit": p.nash_profit,
         "monopoly_price": monopoly_price(p),
         "monopoly_profit": p.monopoly_profit,
     }
+
+
+def together(p: BertrandParams) -> dict[str, float]:
+    """Those of firms that share their profits: the monopoly's."""
+    return {"price": monopoly_price(p), "profit": p.monopoly_profit}
 
 
 def nearest(price: Callable[[BertrandParams], float]) -> Any:
@@ -196,6 +203,7 @@ BERTRAND = Game(
     below=True,
     reference=lambda p: "monopoly",
     known=known,
+    together=together,
     presets={"calvano_2020": {}, "brief": {"horizon": 100}},
     citation="Calvano, Calzolari, Denicolò and Pastorello 2020, Artificial intelligence, algorithmic pricing, and collusion, AER 110",
 )
