@@ -30,6 +30,13 @@ def toys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+WITHOUT = {
+    "climbing": "two who learn for themselves settle below the optimum, at 175 of 275 where published",
+    "penalty": "the same where a miss costs, at 50 of 250",
+}
+"""Games of whose settings some are not reached by defaults and have no experiment that is made to find them, and why."""
+
+
 class Played:
     """An evaluation of two episodes in which every learner's metrics and return are the same."""
 
@@ -127,6 +134,9 @@ def test_a_default_run_comes_near_what_is_known_or_says_how_far_it_is(
         (line,) = [x for x in told.splitlines() if x.startswith("known answer") and f": {name} " in x]
         assert near is not line.endswith(": not reached") and found["far"] is not near
     if any(found["far"] for found in report["known"].values()):
+        if game in WITHOUT:
+            assert "no experiment here is made to find it" in told
+            return
         assert f"made to find it: marl train {report['recipe']}" in told
         assert compose(shlex.split(report["recipe"])).params == setup.params
 
