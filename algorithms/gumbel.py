@@ -59,8 +59,9 @@ class SegmentActor(nn.Module):
         self.bounded = per * self.free
         self.net = mlp(part.observed, self.bounded + sum(self.columns.choices), s.hidden, s.activation, 0.01)
         if per == 2:  # means, then log deviations, which are near 0 at first where the column says nothing
+            last: Any = self.net[-1]
             with torch.no_grad():
-                self.net[-1].bias[self.free : self.bounded] = torch.tensor(self.columns.log_deviations(None, own=0.0))
+                last.bias[self.free : self.bounded] = torch.tensor(self.columns.log_deviations(None, own=0.0))
 
     def forward(self, obs: Any, state: Any = None, info: Any = None) -> tuple[Tensor, Any]:
         """(parameters, state)."""
