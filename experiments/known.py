@@ -21,13 +21,16 @@ SIZES = 3
 
 @dataclass(frozen=True)
 class Distance:
-    """Of a learned metric from the known one: `far` where it differs by more than NEAR of the known.
+    """Of a learned metric from the known one: `far` where it differs by more than NEAR of the known and the error.
+
+    `error` is half of the 95 % interval of the mean over episodes: what a few short ones cannot tell is not said to be missed.
 
     `kind` is "optimum", or "equilibrium" of agents that all learn for themselves, or "elsewhere": of the equilibrium where others follow
     a baseline, which a learner among them need not come to and so is never far from.
     """
 
     learned: float
+    error: float
     known: float
     far: bool
     kind: str
@@ -40,15 +43,21 @@ def distances(setup: Setup, evaluation: Evaluation) -> dict[str, Distance]:
     is the return.
     """
     known, best = answers(setup)
+    import numpy as np
+
+    from marl import stats
+
     alone, among = len(evaluation.learners) == 1, setup.config["opponents"] is not None
     found = {}
     for name, answer in known.items():
-        learned = _learned(name, evaluation)
-        if learned is None:
+        played = _learned(name, evaluation)
+        if played is None or not np.isfinite(played).all():
             continue
+        mean = stats.student_interval(played)
+        learned, error = mean.point, (mean.high - mean.low) / 2
         kind = "optimum" if alone or best.get(name) == answer else "elsewhere" if among else "equilibrium"
-        far = kind != "elsewhere" and abs(learned - answer) > max(NEAR * abs(answer), NOTHING)
-        found[name] = Distance(learned, float(answer), far, kind)
+        far = kind != "elsewhere" and abs(learned - answer) > max(NEAR * abs(answer), NOTHING) + error
+        found[name] = Distance(learned, error, float(answer), far, kind)
     return found
 
 
@@ -62,18 +71,18 @@ def answers(setup: Setup) -> tuple[dict[str, float], dict[str, float]]:
     return {} if at.known is None else dict(at.known(setup.params)), best
 
 
-def _learned(name: str, evaluation: Evaluation) -> float | None:
-    """The mean of what a known value is about; None where no metric is of that name or its agent does not learn."""
+def _learned(name: str, evaluation: Evaluation) -> Any:
+    """By episode [E] what a known value is about; None where no metric is of that name or its agent does not learn."""
     if name == "return":
-        return float(evaluation.by_episode.mean())
+        return evaluation.by_episode
     if name in evaluation.metric_names:
-        return float(evaluation.metric(name).mean())
+        return evaluation.metric(name).mean(1)
     metric, _, number = name.rpartition("_")
     if metric not in evaluation.metric_names or not number.isdigit() or int(number) >= len(evaluation.learners):
         return None
     if not evaluation.learners[int(number)]:
         return None
-    return float(evaluation.metrics[:, int(number), evaluation.metric_names.index(metric)].mean())
+    return evaluation.metrics[:, int(number), evaluation.metric_names.index(metric)]
 
 
 def recipe(setup: Setup) -> str | None:

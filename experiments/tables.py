@@ -131,7 +131,8 @@ def answers(report: Mapping[str, Any]) -> list[str]:
         learned, known = found["learned"], found["known"]
         off = f"off by {number(abs(learned - known))}" + (f" ({abs(learned / known - 1):.0%})" if known else "")
         reached = ": not reached" if found["far"] else ""
-        lines.append(f"known answer ({ANSWERS[found['kind']]}): {name} {number(known)}, learned {number(learned)}, {off}{reached}")
+        said = f"{number(learned)} +- {number(found['error'])}"
+        lines.append(f"known answer ({ANSWERS[found['kind']]}): {name} {number(known)}, learned {said}, {off}{reached}")
     if any(found["far"] for found in report.get("known", {}).values()):
         recipe = report.get("recipe")
         lines.append(f"made to find it: marl train {recipe}" if recipe else "no experiment here is made to find it")
