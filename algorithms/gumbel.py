@@ -58,6 +58,10 @@ class SegmentActor(nn.Module):
         self.free = len(self.columns.continuous)
         self.bounded = per * self.free
         self.net = mlp(part.observed, self.bounded + sum(self.columns.choices), s.hidden, s.activation, 0.01)
+        if per == 2:  # means, then log deviations, which are near 0 at first where the column says nothing
+            last: Any = self.net[-1]
+            with torch.no_grad():
+                last.bias[self.free : self.bounded] = torch.tensor(self.columns.log_deviations(None, own=0.0))
 
     def forward(self, obs: Any, state: Any = None, info: Any = None) -> tuple[Tensor, Any]:
         """(parameters, state)."""
@@ -115,11 +119,12 @@ class GumbelPolicy(SegmentPolicy, Policy):
         self.row_width, self.s = actor.free + sum(actor.columns.choices), s
         super().__init__(action_space=spaces.Box(-1.0, 1.0, (self.row_width,), np.float32), action_scaling=False, action_bound_method=None)
         self.actor = actor
+        self.register_buffer("noise", torch.tensor(actor.columns.noises(s.noise)), persistent=False)
 
     def forward(self, batch: Any, state: Any = None, **_: Any) -> Any:
         """Batch(act [N, row])."""
         training = self.is_within_training_step
-        act = self._row(self.actor(batch.obs)[0], training, self.s.noise if training else 0.0)
+        act = self._row(self.actor(batch.obs)[0], training, self.noise if training and self.s.noise != 0 else None)
         out = seen(batch.obs)
         out.__dict__.update(act=act, state=state)
         return out
@@ -135,16 +140,16 @@ class GumbelPolicy(SegmentPolicy, Policy):
         logits = parameters[:, self.actor.free :]
         legal = logits > ILLEGAL / 2
         square = torch.where(legal, logits, 0.0).square().sum(1) / legal.sum(1).clamp(min=1)
-        return self._row(parameters, True, 0.0), square
+        return self._row(parameters, True, None), square
 
     def target(self, net: nn.Module, rows: Tensor) -> Tensor:
         """Actions [N, row] by the target network: drawn choices, continuous columns with the target's noise."""
-        return self._row(net(rows)[0], True, self.s.target_noise, self.s.noise_clip)
+        return self._row(net(rows)[0], True, self.s.target_noise or None, self.s.noise_clip)
 
-    def _row(self, parameters: Tensor, draws: bool, noise: float, clip: float = torch.inf) -> Tensor:
+    def _row(self, parameters: Tensor, draws: bool, noise: Tensor | float | None, clip: float = torch.inf) -> Tensor:
         free, columns = self.actor.free, self.actor.columns
         numbers = torch.tanh(parameters[:, :free])
-        if noise and free:
+        if noise is not None and free:
             numbers = (numbers + (noise * torch.randn_like(numbers)).clamp(-clip, clip)).clamp(-1.0, 1.0)
         logits = parameters[:, free:].split(columns.choices, -1)
         return torch.cat([numbers, *(straight_through(l, self.s.temperature, draws) for l in logits)], -1)

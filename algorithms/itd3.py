@@ -45,10 +45,13 @@ class NoisyPolicy(LightPolicy, ContinuousDeterministicPolicy):
 
     certain = "its actor gives one action, noise is only to explore"
 
-    def __init__(self, actor: SquashedActor, noise: float) -> None:
-        self.row_width, self.noise = actor.columns.count, noise
+    noise: Tensor
+
+    def __init__(self, actor: SquashedActor, noise: float | None) -> None:
+        self.row_width = actor.columns.count
         box = spaces.Box(-1.0, 1.0, (actor.columns.count,), np.float32)
         super().__init__(actor=actor, action_space=box, action_scaling=False, action_bound_method=None)
+        self.register_buffer("noise", torch.tensor(actor.columns.noises(noise)), persistent=False)
 
     def forward(self, batch: Any, state: Any = None, model: nn.Module | None = None, eps: float | None = None, **_: Any) -> Any:
         """Batch(act [N, U])."""

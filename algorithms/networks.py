@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from algorithms.quantiles import choice, normal
+from algorithms.settings import LOG_STD, NOISE
 from marl.game import ActionTable, Column, Discrete, bounds
 from marl.team import Part
 
@@ -58,6 +59,8 @@ class Columns:
         self.discrete = [u for u, c in enumerate(columns) if isinstance(c, Discrete)]
         self.choices = [c.k for c in columns if isinstance(c, Discrete)]
         self.count = len(columns)
+        self._explore = [c.explore for c in columns if isinstance(c, Column)]
+        self._explore_last = [c.explore_last for c in columns if isinstance(c, Column)]
         low, high = bounds(action)
         self._log = np.array([isinstance(c, Column) and c.scale == "log" for c in columns])[self.continuous]
         self._low, self._high = low[self.continuous], high[self.continuous]
@@ -81,6 +84,19 @@ class Columns:
                 mapped[:, self._log] = np.exp(mapped[:, self._log])
             rows[:, self.continuous] = mapped
         return rows
+
+    def log_deviations(self, given: float | None, own: float = LOG_STD) -> list[float]:
+        """Log deviation [C] with which each continuous column is explored at first: the one given, else as it declares, else `own`."""
+        return [given if given is not None else own if d is None else math.log(d) for d in self._explore]
+
+    def log_ends(self, first: float | None, end: float | None) -> list[float | None]:
+        """What the log deviation [C] of each falls to: the `end` given, else, where no `first` is given, as it declares; None: learned."""
+        declared = [None if first is not None or d is None else math.log(d) for d in self._explore_last]
+        return declared if end is None else [end for _ in declared]
+
+    def noises(self, given: float | None) -> list[float]:
+        """Deviation [C] of the noise on each continuous column: the one given, else as it declares, else NOISE."""
+        return [given if given is not None else NOISE if d is None else d for d in self._explore]
 
     def deviation(self, raw_mean: npt.NDArray[Any], raw_std: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Standard deviation in units of continuous columns at a raw mean: half the difference of mean +- one raw deviation."""
@@ -154,13 +170,13 @@ class Actor(nn.Module):
 
     eyes: ClassVar[tuple[str, ...]] = ("net",)
 
-    def __init__(self, part: Part, hidden: Sequence[int], activation: str, log_std: float) -> None:
+    def __init__(self, part: Part, hidden: Sequence[int], activation: str, log_std: float | None) -> None:
         super().__init__()
         self.columns = Columns(part.group.action)
         self._observed, self._masked = part.observed, part.mask_width > 0
         self._sizes = [len(self.columns.continuous), *self.columns.choices]
         self.net = mlp(part.observed, sum(self._sizes), hidden, activation, 0.01)
-        self.log_std = nn.Parameter(torch.full((len(self.columns.continuous),), float(log_std)))
+        self.log_std = nn.Parameter(torch.tensor(self.columns.log_deviations(log_std), dtype=torch.float32))
 
     def forward(self, obs: Any, state: Any = None, info: Any = None) -> tuple[Tensor, Any]:
         """(means and logits, state)."""

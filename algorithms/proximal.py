@@ -22,9 +22,12 @@ class Proximal:
     def _equip(self, s: settings.Proximal, updates: int) -> None:
         """Read the settings; after the parents were made."""
         self.bonus = EntropyBonus(s, updates) if s.entropy_end is not None or s.entropy_target is not None else None
-        self.deviation = FallingDeviation(s, updates) if s.log_std_end is not None else None
+        actor = self.policy.actor
+        first, ends = actor.columns.log_deviations(s.log_std), actor.columns.log_ends(s.log_std, s.log_std_end)
+        falls = s.log_std_end is not None or any(end is not None for end in ends)
+        self.deviation = FallingDeviation(s.log_std_share, updates, first, ends) if falls else None
         if self.deviation is not None:
-            self.policy.actor.log_std.requires_grad_(False)
+            self.deviation.hold(actor.log_std)
         self.tail = Tail(s.cvar, s.cvar_episodes, s.gamma) if s.cvar < 1.0 else None
 
     def _set_bonus(self) -> None:

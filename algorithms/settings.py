@@ -8,6 +8,13 @@ from typing import ClassVar, Self
 from algorithms.hyperparameters import Settings, setting
 from marl.errors import UserError
 
+LOG_STD, NOISE = -0.7, 0.1
+"""How continuous columns, whose range is [-1, 1], are explored at first where neither a setting nor the column say: log deviation where
+it is learned, deviation of the noise where there is noise."""
+DEVIATION = f"initial log standard deviation of continuous columns, whose range is [-1, 1]; none: as each declares, else {LOG_STD}"
+FALLING = "what it falls or rises to linearly; none: where log_std is none, what each declares, else it is learned"
+EXPLORING = f"standard deviation of the noise that explores; the range of a column is [-1, 1]; none: as each declares, else {NOISE}"
+
 
 @dataclass
 class Remembering(Settings):
@@ -60,8 +67,8 @@ class Proximal(Judged):
     cvar_episodes: int = setting(256, 1, 10_000_000, "latest episodes that say what the worst share is")
     value: float = setting(0.5, 0.0, 100.0, "coefficient of the value loss")
     gradient_norm: float = setting(0.5, 1e-9, 1e9, "largest L2 norm of a gradient")
-    log_std: float = setting(-0.7, -20.0, 5.0, "initial log standard deviation of continuous columns, whose range is [-1, 1]")
-    log_std_end: float | None = setting(None, -20.0, 5.0, "what it falls or rises to linearly; none: it is learned")
+    log_std: float | None = setting(None, -20.0, 5.0, DEVIATION)
+    log_std_end: float | None = setting(None, -20.0, 5.0, FALLING)
     log_std_share: float = setting(1.0, 1e-6, 1.0, "share of the run's updates over which it does")
 
     def check(self) -> None:
@@ -156,7 +163,7 @@ class IA2C(Judged):
     entropy: float = setting(0.01, 0.0, 10.0, "coefficient of the entropy bonus")
     value: float = setting(0.5, 0.0, 100.0, "coefficient of the value loss")
     gradient_norm: float = setting(0.5, 1e-9, 1e9, "largest L2 norm of a gradient")
-    log_std: float = setting(-0.7, -20.0, 5.0, "initial log standard deviation of continuous columns, whose range is [-1, 1]")
+    log_std: float | None = setting(None, -20.0, 5.0, DEVIATION)
     return_scaling: bool = setting(False, 0, 1, "divide returns by their running standard deviation")
 
 
@@ -166,7 +173,7 @@ class Reinforce(Rolled):
 
     epochs: ClassVar[int] = 1
     lr: float = setting(1e-3, 0.0, 10.0, "learning rate")
-    log_std: float = setting(-0.7, -20.0, 5.0, "initial log standard deviation of continuous columns, whose range is [-1, 1]")
+    log_std: float | None = setting(None, -20.0, 5.0, DEVIATION)
     standardise: bool = setting(True, 0, 1, "subtract the running mean of returns and divide by their running standard deviation")
 
 
@@ -245,7 +252,7 @@ class ITD3(Replayed):
 
     serves: ClassVar[str] = "continuous"
     tau: float = setting(0.005, 0.0, 1.0, "share of the new networks that enters the target networks")
-    noise: float = setting(0.1, 0.0, 10.0, "standard deviation of the noise that explores; the range of a column is [-1, 1]")
+    noise: float | None = setting(None, 0.0, 10.0, EXPLORING)
     target_noise: float = setting(0.2, 0.0, 10.0, "standard deviation of the noise on target actions")
     noise_clip: float = setting(0.5, 0.0, 10.0, "largest noise on a target action; 0: no bound")
     delay: int = setting(2, 1, 1_000, "updates of the critics for one of the actor")
@@ -314,7 +321,7 @@ class MADDPG(Replayed):
     replay: int = setting(200_000, 1, 100_000_000, "agent rows that a part's replay holds")
     standardise: bool = setting(False, 0, 1, "rewards less their running mean over their running deviation")
     tau: float = setting(0.01, 0.0, 1.0, "share of the new networks that enters the target networks")
-    noise: float = setting(0.1, 0.0, 10.0, "standard deviation of the noise that explores; the range of a column is [-1, 1]")
+    noise: float | None = setting(None, 0.0, 10.0, EXPLORING)
     target_noise: float = setting(0.0, 0.0, 10.0, "standard deviation of the noise on target actions")
     noise_clip: float = setting(0.5, 0.0, 10.0, "largest noise on a target action")
     temperature: float = setting(1.0, 1e-3, 100.0, "T of the softmax whose gradient a drawn choice has")

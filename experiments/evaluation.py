@@ -85,8 +85,9 @@ def report(setup: Setup, folder: RunFolder, episodes: int, checkpoint: str, samp
     if setup.game is not None:
         setup = replace(setup, params=replace(setup.params, **run.stage_params))  # type: ignore[type-var]
         found["stage"] = run.stage
-        found["known"] = distances(setup.game, setup.params, verdict.evaluation)  # type: ignore[arg-type]
-        found["recipe"] = recipe(setup) if any(far for *_, far in found["known"].values()) else None
+        known = distances(setup, verdict.evaluation)
+        found["known"] = {metric: asdict(distance) for metric, distance in known.items()}
+        found["recipe"] = recipe(setup) if any(distance.far for distance in known.values()) else None
         for trial, params in {} if setup.game.trials is None else setup.game.trials(setup.params).items():  # type: ignore[union-attr]
             elsewhere = partial(copies_of(replace(setup, params=params)), {})
             found.setdefault("trials", {})[trial] = run.judge(episodes, sample, make=elsewhere).report(run.seed)

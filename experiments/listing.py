@@ -88,7 +88,11 @@ def of_game(game: Game, params: Any) -> str:
 def _range(column: Column | Discrete) -> list[str]:
     if isinstance(column, Discrete):
         return [f"one of {', '.join(column.labels) or column.k}", ""]
-    return [f"[{column.low:g}, {column.high:g}]" + (", log" if column.scale == "log" else ""), column.unit]
+    explored = ""
+    if column.explore is not None:
+        falls = "" if column.explore_last is None else f" to {column.explore_last:g}"
+        explored = f", explored by {column.explore:g}{falls} of half of it"
+    return [f"[{column.low:g}, {column.high:g}]" + (", log" if column.scale == "log" else "") + explored, column.unit]
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -120,14 +120,22 @@ def checkpoints(report: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+ANSWERS = {"optimum": "optimum", "equilibrium": "equilibrium", "elsewhere": "equilibrium of all, others do not play it here"}
+"""What a kind of known answer is called."""
+
+
 def answers(report: Mapping[str, Any]) -> list[str]:
     """A line for every metric whose value is known where all play the equilibrium or the optimum, and which recipe is made to find it."""
     lines = []
-    for name, (learned, known, far) in report.get("known", {}).items():
+    for name, found in report.get("known", {}).items():
+        learned, known = found["learned"], found["known"]
         off = f"off by {number(abs(learned - known))}" + (f" ({abs(learned / known - 1):.0%})" if known else "")
-        lines.append(f"known answer: {name} {number(known)}, learned {number(learned)}, {off}{': not reached' if far else ''}")
-    if report.get("recipe"):
-        lines.append(f"made to find it: marl train {report['recipe']}")
+        reached = ": not reached" if found["far"] else ""
+        said = f"{number(learned)} +- {number(found['error'])}"
+        lines.append(f"known answer ({ANSWERS[found['kind']]}): {name} {number(known)}, learned {said}, {off}{reached}")
+    if any(found["far"] for found in report.get("known", {}).values()):
+        recipe = report.get("recipe")
+        lines.append(f"made to find it: marl train {recipe}" if recipe else "no experiment here is made to find it")
     return lines
 
 

@@ -30,24 +30,37 @@ I8 = npt.NDArray[np.int64]
 U8 = npt.NDArray[np.uint64]
 B1 = npt.NDArray[np.bool_]
 
+EXPLORE = (1e-6, 10.0)
+"""Legal range of `Column.explore` and `explore_last`."""
+
 Rule = Callable[..., Any]
 """A function under `@marl.compiled.rule` that touches copy b and nothing else."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A continuous quantity in [low, high], in `unit`. An action column may be spread by "log" instead of "linear" scale."""
+    """A continuous quantity in [low, high], in `unit`. An action column may be spread by "log" instead of "linear" scale.
+
+    `explore` says how widely an action column is explored at first: a standard deviation in halves of its range on its scale;
+    `explore_last` what PPO's falls to over the run. A game declares them where exploring costs what it is to find out, or where what is
+    best beside others who explore is not what is best beside others who do not. None: an algorithm's own. Settings given count before both.
+    """
 
     low: float
     high: float
     unit: str = ""
     scale: str = "linear"
+    explore: float | None = None
+    explore_last: float | None = None
 
     def __post_init__(self) -> None:
         if not self.low < self.high:
             raise UserError(f"Column low={self.low} high={self.high}: low must be below high")
         if self.scale not in ("linear", "log") or (self.scale == "log" and self.low <= 0):
             raise UserError(f"Column scale={self.scale!r} low={self.low}: legal are linear, and log for a low above 0")
+        for name, wide in (("explore", self.explore), ("explore_last", self.explore_last)):
+            if wide is not None and not EXPLORE[0] <= wide <= EXPLORE[1]:
+                raise UserError(f"Column {name}={wide} halves of the range: legal range is [{EXPLORE[0]:g}, {EXPLORE[1]:g}]")
 
 
 @dataclass(frozen=True)
@@ -183,10 +196,11 @@ class Game:
     the one named `idle` where doing nothing is legal, and drawn actions. `below` says that the reference may earn less than that, as an
     equilibrium can where restraint is not rewarded: then 0 is `naive` alone, and a score below the reference is a score. `unscaled` says of
     continuous action columns (`role.column`) why they need not lie as `marl.probe` asks. `known(params)`
-    gives closed-form values by name, `trials(params)` named settings that an evaluation reports (a held-out file, say;
-    the training's own setting where there is none). `action_grid(params)` maps a role to [K, U] rows of actions,
-    `goal(params)` one to what its agents are after. `picture` says who draws an episode. `weights(params)` are default
-    weights of reward components where they depend on the parameters.
+    gives closed-form values by name: of metrics, or of `return`, where each agent plays for itself (an equilibrium; of a lone agent the
+    optimum), and others under names that are no metric's; `together(params)` those where agents share one reward, of which `known` says
+    nothing. `trials(params)` are named settings that an evaluation reports (a held-out file, say; the training's own setting where there
+    is none). `action_grid(params)` maps a role to [K, U] rows of actions, `goal(params)` one to what its agents are after. `picture` says
+    who draws an episode. `weights(params)` are default weights of reward components where they depend on the parameters.
 
     A game whose parameters make two worlds of it, with states, columns and rules of their own, names the others in `variants`: games
     with the same `params`, of which `variant(params)` names the one that plays them ("": this one). They compile apart.
@@ -216,6 +230,7 @@ class Game:
     unscaled: Mapping[str, str] = field(default_factory=dict)
     reference: Callable[[Any], str] | None = None
     known: Callable[[Any], Mapping[str, float]] | None = None
+    together: Callable[[Any], Mapping[str, float]] | None = None
     trials: Callable[[Any], Mapping[str, Params]] | None = None
     action_grid: Callable[[Any], Mapping[str, npt.NDArray[Any]]] | None = None
     goal: Callable[[Any], Mapping[str, Goal]] | None = None

@@ -116,6 +116,7 @@ BIT_FLIP = Game(
     baselines={"optimal": optimal},
     reference=lambda p: "optimal",
     known=known,
+    together=known,
     goal=lambda p: {"flipper": Goal(columns(p, "bit"), columns(p, "goal"), outcome)},
     citation="Andrychowicz et al. 2017, Hindsight Experience Replay",
 )

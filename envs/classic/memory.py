@@ -67,6 +67,11 @@ def roles(p: MemoryParams) -> tuple[Role, ...]:
     return (Role("agent", p.n_agents, seen, {"answer": Discrete(p.cues)}),)
 
 
+def known(p: MemoryParams) -> dict[str, float]:
+    """Return and share of right answers of whoever remembers, and that share of whoever does not."""
+    return {"return": 1.0, "right": 1.0, "memoryless": 1 / p.cues}
+
+
 MEMORY = Game(
     "memory",
     version=0,
@@ -79,6 +84,7 @@ MEMORY = Game(
     measure=measure,
     metrics={"right": Column(0, 1, "1 where the answer was right")},
     reward={"right": Component(1.0, "points")},
-    known=lambda p: {"return": 1.0, "right": 1.0, "memoryless": 1 / p.cues},
+    known=known,
+    together=known,
     citation="Bakker 2002, Reinforcement learning with long short-term memory",
 )

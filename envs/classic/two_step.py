@@ -120,5 +120,6 @@ TWO_STEP = Game(
     baselines={"optimal": optimal},
     reference=lambda p: "optimal",
     known=known,
+    together=known,
     citation="Rashid et al. 2018, QMIX: Monotonic value function factorisation for deep multi-agent reinforcement learning",
 )

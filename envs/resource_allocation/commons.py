@@ -208,17 +208,29 @@ def constant(effort: Any) -> Any:
 
 
 def known(p: CommonsParams) -> dict[str, float]:
-    """Long-run rents ($ a tick) and efforts (in equal splits of the open-access effort) at Nash and at the optimum; in mode steady."""
+    """Long-run rents ($ a tick) and efforts (in equal splits of the open-access effort) at Nash and at the optimum; in mode steady.
+
+    Under the metrics' names they are those at Nash, which is where users come who learn for themselves.
+    """
     if p.mode != "steady":
         return {}
     ratio = theory.nash_rent_ratio(p.n_agents)
+    effort, rent = theory.nash_effort(p.n_agents, **p.fishery) / p.unit, ratio * p.best_rent / p.n_agents
     return {
-        "nash_effort": theory.nash_effort(p.n_agents, **p.fishery) / p.unit,
-        "nash_rent": ratio * p.best_rent / p.n_agents,
+        "effort": effort,
+        "rent": rent,
+        "rent_ratio": ratio,
+        "nash_effort": effort,
+        "nash_rent": rent,
         "nash_rent_ratio": ratio,
         "optimal_effort": 0.5,
         "optimal_rent": p.best_rent / p.n_agents,
     }
+
+
+def together(p: CommonsParams) -> dict[str, float]:
+    """The optimum of all users, which is theirs who share the rents; in mode steady."""
+    return {"effort": 0.5, "rent": p.best_rent / p.n_agents, "rent_ratio": 1.0} if p.mode == "steady" else {}
 
 
 def action_grid(p: CommonsParams) -> Mapping[str, npt.NDArray[Any]]:
@@ -254,6 +266,7 @@ COMMONS = Game(
     unscaled={"user.effort": "the reference is what is best for all, and whoever takes more than that alone gains"},
     reference=lambda p: "optimal",
     known=known,
+    together=together,
     action_grid=action_grid,
     picture=Picture("envs.resource_allocation.page:commons"),
     presets={

@@ -210,7 +210,8 @@ def roles(p: SharingParams) -> tuple[Role, ...]:
     seen = {"one_of": Column(0, 1, "1 over the number of tenants")}
     seen |= {f"demand_{r}": Column(0, 1, "own, share of the resource") for r in numbers}
     seen |= {f"mean_demand_{r}": Column(0, 1, "of all tenants, share of the resource") for r in numbers}
-    bid, report = Column(0, 1, "share of the value"), Column(1 / LIE, LIE, "reported over true demand", scale="log")
+    bid = Column(0, 1, "share of the value", explore=0.15, explore_last=0.01)  # who meets rivals who tremble bids more than at Nash
+    report = Column(1 / LIE, LIE, "reported over true demand", scale="log")
     done = {"bid": bid} if p.mechanism == "bids" else {f"report_{r}": report for r in numbers}
     return (Role("tenant", p.n_agents, seen, done),)
 

@@ -87,6 +87,11 @@ def known(p: SupplyChainParams) -> dict[str, float]:
     return {}
 
 
+def together(p: SupplyChainParams) -> dict[str, float]:
+    """What is known is best for all nodes, who may share its cost; but for retailers whose scarce stock goes by orders, an equilibrium."""
+    return {} if p.supply_high > 0 else known(p)
+
+
 def _one(p: SupplyChainParams, mean: float, hold: float, short: float, cover: int) -> dict[str, float]:
     """Of a lone node with all that it orders; `cover` ticks are between an order and the end of the tick in which the next one comes."""
     if p.unmet == "lost":

@@ -52,6 +52,7 @@ SUPPLY_CHAIN = Game(
     naive="pass_through",
     reference=reference,
     known=answers.known,
+    together=answers.together,
     trials=trials,
     action_grid=baselines.action_grid,
     picture=Picture("envs.supply_chain.picture:page", state=("item", "link")),
@@ -80,4 +81,6 @@ def held_out(p: SupplyLogParams) -> dict[str, SupplyLogParams]:
     return {"held out": replace(test, horizon=min(p.horizon, test.replay_days), warm_up=0)}
 
 
-SUPPLY_CHAIN_LOG = replace(SUPPLY_CHAIN, name="supply_chain_log", params=SupplyLogParams, presets={}, trials=held_out, known=None)
+SUPPLY_CHAIN_LOG = replace(
+    SUPPLY_CHAIN, name="supply_chain_log", params=SupplyLogParams, presets={}, trials=held_out, known=None, together=None
+)

@@ -278,7 +278,8 @@ def known(p: LiquidationParams) -> dict[str, float]:
     if p.n_agents == 1:
         mean, variance = theory.shortfall(theory.efficient_holdings(p.law), p.law)
         risk = p.aversion * variance
-        return {"cost": mean / p.scale, "risk": risk, "utility": (mean + risk) / p.scale}
+        utility = (mean + risk) / p.scale
+        return {"cost": mean / p.scale, "risk": risk, "utility": utility, "return": -utility}
     if p.aversion > 0 or p.fixed > 0:
         return {}
     net = p.temporary + (p.within - 0.5) * p.permanent * p.tau
@@ -286,6 +287,14 @@ def known(p: LiquidationParams) -> dict[str, float]:
     costs = theory.liquidation_costs(equilibrium(p), p.permanent, net, p.span) * unit
     together = theory.cooperative_cost(p.sold, p.permanent, net, p.span) * unit
     return {"cost": float(costs[0]), "last_cost": float(costs[-1]), "total_cost": float(costs.sum()), "cooperative_cost": together}
+
+
+def together(p: LiquidationParams) -> dict[str, float]:
+    """Cost of all sellers who share it, without aversion and spread: as one would sell; of a lone one what is known."""
+    if p.n_agents == 1:
+        return known(p)
+    found = known(p)
+    return {"total_cost": found["cooperative_cost"]} if found else {}
 
 
 def action_grid(p: LiquidationParams) -> Mapping[str, npt.NDArray[Any]]:
@@ -316,6 +325,7 @@ LIQUIDATION = Game(
     naive="all_at_once",
     reference=lambda p: "nash" if p.n_agents > 1 and p.aversion == 0 else "almgren_chriss",
     known=known,
+    together=together,
     action_grid=action_grid,
     picture=Picture("envs.trading.page:liquidation", ("mid", "shares")),
     presets={

@@ -242,7 +242,7 @@ def known(p: QuotingParams) -> dict[str, float]:
     """Mean spread of the inventory strategy, the neutral depth, the optimum's mean reward in the limit of small ticks."""
     law = p.law
     value = float(theory.maker_values(law, p.span)[law.limit])
-    found = {"neutral_depth": 1 / p.decay, "optimal_utility": value}
+    found = {"neutral_depth": 1 / p.decay, "optimal_utility": value, "utility": value}
     return found | ({"spread": 2 * neutral_half(p) + p.aversion * p.sigma**2 * p.span * (1 + 1 / p.horizon) / 2} if p.aversion else {})
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
-from algorithms import settings
 from algorithms.deviation import FallingDeviation
+from marl.game import Column, Game
 from marl.vector import VectorGame
 from tests.lanes import lanes
 from tests.payday import PAYDAY
@@ -20,7 +21,7 @@ PROXIMAL = [("ippo", "none"), ("ippo", "gru"), ("mappo", "none"), ("mappo", "gru
 @pytest.mark.parametrize(("updates", "share"), [(3, 1.0), (6, 0.5)])
 def test_the_logarithm_goes_linearly_to_its_end_and_stays_there(updates: int, share: float) -> None:
     log_std, seen = torch.zeros(2), []
-    falling = FallingDeviation(settings.IPPO(log_std=-1.0, log_std_end=-4.0, log_std_share=share), updates)
+    falling = FallingDeviation(share, updates, [-1.0, -1.0], [-4.0, -4.0])
     for _ in range(5):
         falling.fall(log_std)
         seen.append(log_std.tolist())
@@ -51,6 +52,76 @@ def test_actions_are_drawn_with_it() -> None:
             learner_of(here).deviation.fall(actor.log_std)
         rows = torch.zeros(4_096, actor.net[0].in_features)
         assert float(actor.distribution(actor(rows)[0]).sample().std()) == pytest.approx(deviation, rel=0.05)
+
+
+def game(**declared: float) -> Game:
+    """Payday with its column explored as declared."""
+    return replace(PAYDAY, roles=lambda p: tuple(replace(r, action=table(r.action, declared)) for r in PAYDAY.roles(p)))
+
+
+def table(action: Any, declared: Any) -> dict[str, Column]:
+    (name,) = action
+    return {name: replace(action[name], **declared)}
+
+
+def deviations(here: Any) -> list[float]:
+    return [math.exp(x) for x in learner_of(here).policy.actor.log_std.tolist()]
+
+
+@pytest.mark.parametrize("name", ["ippo", "ippo_lagrangian", "mappo", "ia2c", "reinforce"])
+def test_a_column_says_how_widely_it_is_explored_at_first_where_no_setting_does(name: str) -> None:
+    """By hand: e^-.7 where nothing is said, .2 of half the range where the column says so, e^-1 where the setting does."""
+    told = [({}, {}, math.exp(-0.7)), ({"explore": 0.2}, {}, 0.2), ({"explore": 0.2}, {"log_std": -1.0}, math.exp(-1.0))]
+    for declared, given, right in told:
+        assert deviations(lanes(VectorGame(game(**declared), 2), name, **given)) == pytest.approx([right])
+
+
+@pytest.mark.parametrize("name", ["ippo", "ippo_lagrangian", "mappo"])
+@pytest.mark.parametrize(
+    ("given", "right"),
+    [
+        ({}, 0.2 * 0.1**0.01),
+        ({"log_std_end": -4.0}, 0.2**0.99 * math.exp(-0.04)),
+        ({"log_std": -1.0, "log_std_end": -3.0}, math.exp(-1.02)),
+    ],
+)
+def test_and_what_its_deviation_falls_to(name: str, given: dict[str, float], right: float) -> None:
+    """After one of 100 updates, by hand; with a setting's own deviation the column's end does not count, and it is learned."""
+    game_ = game(explore=0.2, explore_last=0.02)
+    here = lanes(VectorGame(game_, 2), name, **given)
+    learned = lanes(VectorGame(game_, 2), name, log_std=-1.0)
+    for each in (here, learned):
+        each.collect(4)
+        each.update()
+    assert deviations(here) == pytest.approx([right])
+    assert learner_of(learned).deviation is None
+
+
+def test_of_two_columns_one_falls_and_the_other_is_learned() -> None:
+    log_std = torch.nn.Parameter(torch.tensor([-1.0, -1.0]))
+    falling = FallingDeviation(1.0, 4, [-1.0, -1.0], [-3.0, None])
+    falling.hold(log_std)
+    optim = torch.optim.Adam([log_std], lr=0.1)
+    log_std.sum().backward()
+    optim.step()
+    assert log_std.tolist() == pytest.approx([-1.0, -1.1])
+    falling.fall(log_std)
+    assert log_std.tolist() == pytest.approx([-1.5, -1.1])
+
+
+@pytest.mark.parametrize("name", ["itd3", "maddpg", "matd3"])
+def test_noise_is_as_wide_as_the_column_says_where_no_setting_does(name: str) -> None:
+    for declared, given, right in [({}, {}, 0.1), ({"explore": 0.2}, {}, 0.2), ({"explore": 0.2}, {"noise": 0.3}, 0.3)]:
+        here = lanes(VectorGame(game(**declared), 2), name, **given, reward="individual")
+        assert learner_of(here).policy.noise.tolist() == pytest.approx([right])
+
+
+def test_isac_begins_as_widely_as_the_column_says() -> None:
+    """Its deviation is that of a row: near e^0 where nothing is said, before tanh."""
+    for declared, right in (({}, 1.0), ({"explore": 0.2}, 0.2)):
+        actor = learner_of(lanes(VectorGame(game(**declared), 2), "isac")).policy.actor
+        parameters, _ = actor(torch.zeros(1, actor.observed))
+        assert math.exp(float(parameters[0, 1].detach())) == pytest.approx(right, rel=0.05)
 
 
 def learner_of(here: Any) -> Any:

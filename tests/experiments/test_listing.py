@@ -29,6 +29,7 @@ def test_a_preset_resolves_its_columns(marl: Marl) -> None:
     assert "observation  value " in one
     assert "observation  value " not in many
     assert "known answers: multiplier 0.5" in many
+    assert "[0, 1.5], explored by 0.15 to 0.01 of half of it" in many
 
 
 def test_an_algorithm_with_its_settings(marl: Marl) -> None:

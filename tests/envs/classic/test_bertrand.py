@@ -22,8 +22,16 @@ def earns(p: BertrandParams, prices: list[float]) -> list[float]:
 def test_published_prices_and_profits() -> None:
     """The baseline of Calvano et al.: 1.47293 and 1.92498 $, .22293 and .33749 $ a tick."""
     known = BERTRAND.known(BertrandParams())  # type: ignore[misc]
-    expected = {"nash_price": 1.47293, "nash_profit": 0.22293, "monopoly_price": 1.92498, "monopoly_profit": 0.33749}
+    expected = {"nash_price": 1.47293, "nash_profit": 0.22293, "monopoly_price": 1.92498, "monopoly_profit": 0.33749, "price": 1.47293}
     assert known == pytest.approx(expected, abs=6e-6)
+
+
+def test_of_the_published_grid_two_prices_are_equilibria_near_the_known_one() -> None:
+    p = BertrandParams()
+    prices = [float(x) for x in grid(p)]
+    stable = [x for x in prices if max(earns(p, [other, x])[0] for other in prices) <= earns(p, [x, x])[0]]
+    assert stable == pytest.approx([1.4665, 1.5052], abs=1e-4)
+    assert all(abs(x / nash_price(p) - 1) < 1 / 40 for x in stable)
 
 
 @pytest.mark.parametrize("given", [{}, {"n_agents": 3}, {"mu": 0.6, "quality": 1.5}, {"outside": -1.0, "cost": 0.2, "n_agents": 5}])
