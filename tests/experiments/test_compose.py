@@ -101,7 +101,7 @@ def test_values_from_python_survive_the_grammar() -> None:
     config = compose(["env=harvest", *override_lines(values)]).config
     assert config["env"]["capacity"] == 1e-3
     assert config["run_dir"] == values["run_dir"]
-    assert config["evaluation"] == values["evaluation"]
+    assert config["evaluation"] == {**values["evaluation"], "sample": False, "best_response": None}
     assert (config["algorithm"]["hidden"], config["algorithm"]["anneal"]) == ([3, 4], False)
     assert (config["opponents"], config["tracker"]["tags"]) == (None, ["a b", "c,d"])
 
@@ -149,7 +149,7 @@ PIPELINE = {
 
 
 @pytest.mark.parametrize(
-    ("lines", "env", "curriculum"), [([], "auction", "auction_formats"), (["env=harvest", "curriculum=none"], "commons", None)]
+    ("lines", "env", "curriculum"), [([], "auction", "auction_formats"), (["env=harvest", "curriculum=none"], "harvest", None)]
 )
 def test_the_pipeline_is_what_its_documents_say(lines: list[str], env: str, curriculum: str | None) -> None:
     """256 rows a minibatch with the two bidders of the curriculum's stages."""

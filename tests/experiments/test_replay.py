@@ -116,7 +116,7 @@ def test_many_agents_are_drawn_as_their_mean_within_their_range() -> None:
         (["env=harvest", "-o", "x.gif"], "output = 'x.gif': legal endings are .png, .pdf, .svg"),
         (["env=harvest", "--episode", "-1", "-o", "x.png"], "episode = -1: legal are whole numbers in [0, 1000000]"),
         (["env=harvest", "--checkpoint", "first", "-o", "x.png"], "checkpoint = 'first': legal are result, best, last"),
-        (["env=harvest", "--baseline", "clever", "-o", "x.png"], "baseline 'clever' of commons: legal are"),
+        (["env=harvest", "--baseline", "clever", "-o", "x.png"], "baseline 'clever' of harvest: legal are"),
     ],
 )
 def test_refusals(arguments: list[str], said: str, marl: Marl) -> None:

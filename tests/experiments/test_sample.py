@@ -93,7 +93,7 @@ def test_a_replay_is_the_episode_that_was_evaluated(a_run: Path, marl: Marl, tmp
     assert np.mean(shares) == pytest.approx(experiments.evaluate(a_run, 4, sample=True)["metrics"]["share_0"])
     assert len(np.unique(replay(a_run, episode=1).did("choice"))) <= 2 < len(np.unique(replay(a_run, episode=1, sample=True).did("choice")))
     said = marl("replay", str(a_run), "--episode", "1", "--sample", "-o", str(tmp_path / "page.png"))
-    assert said.code == 0 and "best checkpoint, step" in said.out and ", drawn, episode 1: 25 ticks" in said.out
+    assert said.code == 0 and "last checkpoint, step" in said.out and ", drawn, episode 1: 25 ticks" in said.out
 
 
 def test_what_is_handed_back_acts_and_draws() -> None:

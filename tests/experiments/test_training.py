@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import experiments
+from curricula import CURRICULA, Stage
 from experiments import training as command
 from experiments.run_folder import RunFolder
 from marl.errors import UserError
@@ -89,15 +90,18 @@ def test_the_best_is_by_return_where_scores_are_refused(marl: Marl, tmp_path: Pa
     assert report["checkpoint"] == "best" and returns[report["step"]] == max(value for step, value in returns.items() if step)
 
 
-def test_a_curriculum_by_score_needs_one(marl: Marl, tmp_path: Path) -> None:
-    few = [
-        "env=auction",
-        "env.preset=first_price_two",
-        "curriculum=auction_formats",
-        "evaluation.episodes=2",
-        f"run_dir={tmp_path / 'run'}",
-    ]
-    assert "is judged by the score, and there is none: gap between" in marl("train", *few).refusal
+def flat() -> tuple[Stage, ...]:
+    """Stages in which what scores 0 and what scores 1 are one policy."""
+    game = {"mode": "uniform_ipv", "n_agents": 2}
+    ends = {"reference": "truthful", "naive": "truthful"}
+    return (Stage("second", {**game, "format": "second"}, promote=0.5, **ends), Stage("first", {**game, "format": "first"}, **ends))
+
+
+def test_a_curriculum_by_score_needs_one(marl: Marl, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(CURRICULA, "flat", f"{__name__}:flat")
+    few = ["env=auction", "curriculum=flat", "evaluation.episodes=2", f"run_dir={tmp_path / 'run'}"]
+    refusal = marl("train", *few).refusal
+    assert "curriculum stage 'second' is judged by the score, and there is none: gap between truthful and truthful is 0" in refusal
     assert not (tmp_path / "run").exists()
 
 
