@@ -69,6 +69,7 @@ AUCTION = Game(
         "idle": baselines.idle,
     },
     reference=baselines.reference,
+    unscaled={"advertiser.multiplier": "bids above the value stay legal, where they lose; the column is explored narrowly instead"},
     known=baselines.known,
     action_grid=baselines.action_grid,
     picture=Picture("envs.auction.page:draw"),

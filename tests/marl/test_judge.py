@@ -80,22 +80,36 @@ def test_everybody_is_evaluated_together_and_baselines_beside_them() -> None:
     assert means["shaded"] == row["evaluation/return"]
 
 
+FOUR = {"n_agents": 4, "format": "first"}
+
+
+def four(reward: str = "individual", rivals: bool = False) -> Judge:
+    """First price with four bidders: all together earn .2 (1 - a) each with a multiplier a, at the equilibrium a = 3/4."""
+    plan = parts(auction("first_price_two", 1, FOUR), "group", 1 if rivals else None, reward)
+    return Judge(lambda n: auction("first_price_two", n, FOUR), plan, 4_096, 1, trained_focal=rivals)
+
+
 def test_the_score_of_all_is_the_closed_form() -> None:
-    """Both bid the same share of their values: welfare stays, so all are better off than at the equilibrium, and 1 there itself."""
-    one = judge(4_096)
+    """Doing nothing earns nothing and scores 0, the equilibrium 1; all who bid half their values are better off than there."""
+    one = four()
     verdict = one.verdict({"advertiser": always(0.5)})
     found = verdict.together
-    assert found is not None and found.kind == "welfare" and found.against.name == "equilibrium"
-    assert (found.learned, found.reference) == pytest.approx((0.25, 1 / 6), abs=0.003)
-    assert found.mean == pytest.approx((0.25 - found.naive) / (1 / 6 - found.naive), abs=0.05) and found.low < found.mean < found.high
+    assert found is not None and (found.kind, found.naive_name, found.against.name) == ("welfare", "idle", "equilibrium")
+    assert (found.learned, found.naive, found.reference) == pytest.approx((0.1, 0.0, 0.05), abs=0.003)
+    assert found.mean == pytest.approx(2.0, abs=0.05) and found.low <= found.mean <= found.high
     assert verdict.row()["evaluation/welfare_score"] == verdict.report(0)["together"]["mean"] == found.mean
-    assert one.verdict({"advertiser": always(1.0)}).together.mean == 1.0  # type: ignore[union-attr]
+    assert one.verdict({"advertiser": always(0.75)}).together.mean == 1.0  # type: ignore[union-attr]
+
+
+def test_an_equilibrium_that_earns_all_less_than_drawn_bids_scores_nobody() -> None:
+    """Second price: whoever draws its bids pays the others less than truth does, so that a score of all would be upside down."""
+    found = judge(4_096).verdict({"advertiser": always(0.5)}).together
+    assert found is not None and found.mean is None and "it is no reference here" in found.reason
 
 
 def test_the_score_of_all_needs_that_all_learn() -> None:
     assert judge(64, rivals=True).verdict({"advertiser": always(1.0), "advertiser_rivals": always(1.0)}).together is None
-    plan = parts(auction("second_price_two", 1), "group", None, "team_sum")
-    team = Judge(lambda n: auction("second_price_two", n), plan, 512, 1, trained_focal=False).verdict({"advertiser": always(1.0)})
+    team = four("team_sum").verdict({"advertiser": always(0.75)})
     assert team.together is not None and team.together.kind == "cooperative" and team.together.mean == 1.0
 
 

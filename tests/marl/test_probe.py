@@ -68,7 +68,7 @@ def test_a_needle_a_plateau_and_no_reference_are_named() -> None:
     (plateau,) = made(np.where(at < 0.2, -at, 1.0), 1.0).faults()
     assert plateau.startswith("a plateau: 80% of the range is flat")
     (beaten,) = made(2.0 - (at - 0.5) ** 2 * 20, 1.0).faults()
-    assert beaten == "no reference: the constant 0.5 earns more"
+    assert beaten.startswith("no reference: the constant 0.") and beaten.endswith(" earns more")
 
 
 def test_values_are_even_on_the_columns_scale() -> None:
@@ -90,4 +90,4 @@ def test_the_command(marl: Marl, tmp_path: Any) -> None:  # noqa: F811
     said = marl("probe", "env=quoting", "--episodes", "8", "-o", str(tmp_path / "page.png"))
     assert said.code == 0 and "maker" in said.out and (tmp_path / "page.png").exists()
     assert "legal endings" in marl("probe", "env=quoting", "-o", "page.txt").refusal
-    assert "nothing to probe" in marl("probe", "env=rock_paper_scissors").out
+    assert "rock_paper_scissors has no reference in this setting" in marl("probe", "env=rock_paper_scissors").refusal
