@@ -61,8 +61,7 @@ class ExternalCopies(Copies):
 
     def _build(self, first: Any, n_envs: int) -> None:
         roles = self._arrange(first)
-        columns = self._probe(first)
-        self._own_state = columns > 0
+        self._own_state = (columns := self._probe(first)) > 0
         self._allocate(roles, n_envs, components={"reward": Component()}, state_columns=columns)
         self.own_ends: tuple[B1, B1] = np.zeros_like(self.alive), np.zeros_like(self.alive)
         self.agents = tuple(a for names in self._members for a in names)
@@ -108,11 +107,9 @@ class ExternalCopies(Copies):
         self._eyes = {a: spaces.eye(env.observation_space(a), f"{a} in {self.name}") for a in env.possible_agents}
         self._codecs = {a: spaces.codec(env.action_space(a), f"{a} in {self.name}") for a in env.possible_agents}
         stems = [_stem(names[0]) for names in self._members]
-        roles = []
-        for names, stem in zip(self._members, stems):
-            label = stem if stems.count(stem) == 1 else str(names[0])
-            roles.append(Role(label, len(names), self._eyes[names[0]].table, self._codecs[names[0]].table))
-        return roles
+        labels = [stem if stems.count(stem) == 1 else str(n[0]) for n, stem in zip(self._members, stems)]
+        tables = [(self._eyes[names[0]].table, self._codecs[names[0]].table) for names in self._members]
+        return [Role(label, len(names), *own) for label, names, own in zip(labels, self._members, tables)]
 
     def reset(self, seed: int, first: int = 0) -> F4:
         """Start episode 0 of copies first .. first + B - 1 of a run with this seed; returns obs [B, A, O]."""
@@ -194,8 +191,7 @@ class ExternalCopies(Copies):
             if not np.isfinite(seen).all():
                 return f"observation of {agent} is not finite, number {int(np.argmin(np.isfinite(seen)))}"
             self.obs[b, row, : len(seen)] = seen
-            mask = eye.mask(observations[agent], infos.get(agent) or {})
-            if mask is not None:
+            if (mask := eye.mask(observations[agent], infos.get(agent) or {})) is not None:
                 try:
                     legal = self._codecs[agent].mask(mask)
                 except (ValueError, KeyError) as error:

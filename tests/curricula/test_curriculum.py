@@ -221,7 +221,7 @@ def test_every_registered_curriculum_is_walked_to_its_end_and_back(name: str) ->
     while curriculum.index < len(curriculum.stages) - 1:
         step += 1 + curriculum.stage.minimum_steps
         assert curriculum.stage.promote is not None
-        curriculum.observe(step, curriculum.stage.promote)
+        curriculum.observe(step, curriculum.stage.promote + 0.01)  # a mean of equal numbers may round below them
     assert curriculum.stage.demote is not None
     for _ in range(curriculum.stage.window):
         step += 1 + curriculum.stage.minimum_steps

@@ -14,7 +14,7 @@ import pytest
 import envs
 from envs.trading import data, strategies, theory
 from envs.trading.state import ALL, HELD, LAW, MARK, PART
-from marl import UserError, VectorGame
+from marl import VectorGame
 from marl.trial import played
 from tests.envs.test_trading_answers import act, at, check_mean
 
@@ -394,19 +394,3 @@ def test_a_hundred_and_twenty_eight_agents(mechanism: str) -> None:
     for _ in played(game, 31):
         assert not game.residual.any()
     assert game.world.held[:, :128, :, HELD.index("order")].any()
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ({"market_makers": 0, "executors": 0, "informed": 0, "momentum": 0}, "= 0 agents: legal is"),
-        ({"market_makers": 128}, "= 131 agents: legal is"),
-        ({"half_spread": 0.5}, "half_spread = 0.5 ticks with mechanism = 'book'"),
-        ({"tick": 1.0}, "tick = 1.0 [$] with price = 100.0 [$]: legal is up to 0.390625 on the book"),
-        ({"source": "bars"}, "mechanism = 'book' with source = 'bars'"),
-        ({"latency": 3}, "latency = 3 ticks: legal range is"),
-    ],
-)
-def test_refusals(given: dict[str, Any], said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        envs.make("trading", **given)

@@ -16,7 +16,7 @@ from marl.track import read_metrics
 from tests.experiments.conftest import Marl
 
 EXPERIMENTS = sorted(p.stem for p in (Path(__file__).parents[2] / "experiments" / "conf" / "experiment").glob("*.yaml"))
-DEMOS = ("trading_demo", "supply_chain_demo", "resource_allocation_demo")
+DEMOS = ("supply_chain_demo", "resource_allocation_demo")
 LADDERS = {
     "auction_formats": ["env=auction"],
     "auction": ["env=auction"],
@@ -25,8 +25,8 @@ LADDERS = {
     "trading": ["env=trading"],
     "trading_demo": ["env=trading", "env.preset=demo"],
 }
-QUICK = ("auction_formats", "resource_allocation", "supply_chain", "trading")
-"""A ladder a domain, of those that the fast tests begin."""
+QUICK = ("auction_formats", "resource_allocation")
+"""Ladders that the fast tests begin; the others take minutes."""
 
 
 def slow_but(names: list[str], quick: tuple[str, ...]) -> list[object]:
