@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
+from statistics import mean
 from typing import Any
 
 from curricula.stage import Stage
@@ -91,7 +92,7 @@ class Curriculum:
         self._values = [*self._values, float(value)][-self.stage.window :]
         if len(self._values) < self.stage.window or step - self._since < self.stage.minimum_steps:
             return False
-        move = self.stage.move(math.fsum(self._values) / len(self._values))
+        move = self.stage.move(mean(self._values))  # rounded once: that of equal values is that value, and reaches its threshold
         if move:
             left = self.stage.name
             self.index += move
