@@ -93,7 +93,9 @@ def recipe(setup: Setup) -> str | None:
     best: tuple[int, str] | None = None
     for name in _experiments(setup.game.name):
         own = compose([f"experiment={name}"])
-        if own.config["curriculum"]["name"] is not None or own.config["opponents"] != setup.config["opponents"]:
+        if own.game is not setup.game or own.config["curriculum"]["name"] is not None:
+            continue
+        if own.config["opponents"] != setup.config["opponents"]:
             continue
         differ = [f.name for f in fields(own.params) if getattr(own.params, f.name) != getattr(setup.params, f.name)]  # type: ignore[arg-type]
         if len(differ) <= SIZES and (best is None or len(differ) < best[0]):

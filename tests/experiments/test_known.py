@@ -105,6 +105,12 @@ def test_a_recipe_of_another_size_is_words_that_compose_to_the_run() -> None:
     assert compose(shlex.split(words)).params == setup.params
 
 
+@pytest.mark.parametrize("experiment", ["commons", "bids_for_shares", "misreport", "newsvendor", "first_price", "avellaneda_stoikov"])
+def test_an_experiment_is_its_own_recipe_among_those_built_on_it_for_other_games(experiment: str) -> None:
+    """Bids for shares are built on the commons' experiment, and are another game with other parameters."""
+    assert known.recipe(compose([f"experiment={experiment}"])) == f"experiment={experiment}"
+
+
 def test_a_summary_says_so_where_no_experiment_is_made_to_find_an_answer() -> None:
     far = {"learned": 0.5, "error": 0.01, "known": 0.75, "far": True, "kind": "equilibrium"}
     told = tables.answers({"known": {"multiplier": far}, "recipe": None})
