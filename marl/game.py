@@ -10,7 +10,7 @@ C cost columns, S columns of the global state, Q residuals of the audit.
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any, NamedTuple, get_args, get_type_hints
@@ -192,7 +192,8 @@ class Game:
     `overview(p, s, b, state)` fills the global state [B, S] named by `state_table`, which is otherwise all observations
     in a row; `balance(p, s, b, residual)` fills residual [B, Q] named by `audit`, each of which must be 0 on every step.
 
-    `reference(params)` names the baseline that scores are relative to. What scores 0 earns most of three: the baseline `naive`,
+    `beside(params)` names the baselines that a report plays beside what was learned (all, where it is None): those that are not alike in
+    this setting. `reference(params)` names the baseline that scores are relative to. What scores 0 earns most of three: that named `naive`,
     the one named `idle` where doing nothing is legal, and drawn actions. `below` says that the reference may earn less than that, as an
     equilibrium can where restraint is not rewarded: then 0 is `naive` alone, and a score below the reference is a score. `unscaled` says of
     continuous action columns (`role.column`) why they need not lie as `marl.probe` asks. `known(params)`
@@ -225,6 +226,7 @@ class Game:
     balance: Rule | None = None
     audit: tuple[str, ...] = ()
     baselines: Mapping[str, Baseline] = field(default_factory=dict)
+    beside: Callable[[Any], Sequence[str]] | None = None
     naive: str = "random"
     below: bool = False
     unscaled: Mapping[str, str] = field(default_factory=dict)

@@ -119,7 +119,7 @@ class Judge:
         self._version = game.version if game is not None else 0
         self._floor: dict[str, tuple[str, F8]] = {}
         self._played: dict[str, Evaluation] = {}
-        self._known = list(game.baselines) if game is not None else []
+        self._known = [] if game is None else list(game.baselines if game.beside is None else game.beside(params))
 
     def verdict(self, policies: Mapping[str, Policy], baselines: bool = False) -> Verdict:
         """Play the policies; with `baselines`, also everybody playing each baseline."""

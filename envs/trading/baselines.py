@@ -113,6 +113,15 @@ def by_role(name: str, **settings: float) -> Any:
     return act
 
 
+def distinct(p: TradingParams) -> list[str]:
+    """Names of the baselines, in their order, without those that for every role there is do what an earlier one does."""
+    present = [role for role, n in zip(ROLES, p.counts) if n > 0]
+    first: dict[tuple[Any, ...], str] = {}
+    for name, named in STRATEGIES.items():
+        first.setdefault(tuple((HOUSE | named)[role] for role in present), name)
+    return list(first.values())
+
+
 BASELINES: Mapping[str, Any] = {name: by_role(name) for name in STRATEGIES}
 
 

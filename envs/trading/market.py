@@ -53,6 +53,7 @@ TRADING_MARKET = Game(
     balance=accounts.balance,
     audit=AUDIT,
     baselines=baselines.BASELINES,
+    beside=baselines.distinct,
     naive="naive",
     reference=lambda p: "house",
     action_grid=baselines.action_grid,

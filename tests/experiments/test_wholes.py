@@ -16,7 +16,7 @@ from marl.track import read_metrics
 from tests.experiments.conftest import Marl
 
 EXPERIMENTS = sorted(p.stem for p in (Path(__file__).parents[2] / "experiments" / "conf" / "experiment").glob("*.yaml"))
-DEMOS = ("supply_chain_demo", "resource_allocation_demo")
+DEMOS = ("supply_chain_demo", "resource_allocation_demo", "trading_demo")
 LADDERS = {
     "auction_formats": ["env=auction"],
     "auction": ["env=auction"],
@@ -26,7 +26,7 @@ LADDERS = {
     "trading_demo": ["env=trading", "env.preset=demo"],
 }
 QUICK = ("auction_formats", "resource_allocation")
-"""Ladders that the fast tests begin; the others take minutes."""
+"""Ladders that the fast tests begin, beside those of the demos (one of the supply chain, one of trading); the others take minutes."""
 
 
 def slow_but(names: list[str], quick: tuple[str, ...]) -> list[object]:
