@@ -24,7 +24,7 @@ from experiments.entrants import Entrant, by_row, entrants
 from marl.errors import UserError
 
 SHOWN = ("surplus", "roas", "budget_use", "pacing_rmse", "win_rate", "conversions")
-RANDOM, IDLE = "random", "idle"
+RANDOM = "random"
 ROLE = "advertiser"
 FREE = ("outcomes", "auctions_per_tick", "record", "pay", "shaping", "discount", "risk_adjusted", "team_share")
 """Parameters in which a run's training may differ from the table: the market's rules are the same without them."""
@@ -99,6 +99,9 @@ class Found:
 
 def rows_of(market: Market, runs: Sequence[str]) -> Found:
     """A row for each baseline, then one for the runs of each configuration."""
+    from marl.judge import naive_policies
+    from marl.score import most
+
     game = envs.game("auction")
     params = game.make_params(**market.settings)
     variant = game.at(params)
@@ -109,10 +112,10 @@ def rows_of(market: Market, runs: Sequence[str]) -> Found:
         returns, means = market.scripted(name)
         lines.append(Line(name, returns[None], means))
     by = {line.label: line.returns[0] for line in lines}
-    naive = scoring.naive_of({name: by[name] for name in (RANDOM, IDLE) if name in by})
+    naive = most({name: by[name] for name in naive_policies(variant)})
     lines += [_seeds(market, label, seeds) for label, seeds in own.items()]
-    cells = [line.cells((naive, by[naive]), (reference, by[reference]), market.seed) for line in lines]
-    return Found(naive, reference, [row for row, _ in cells], next((reason for _, reason in cells if reason), ""))
+    cells = [line.cells(naive, (reference, by[reference]), market.seed) for line in lines]
+    return Found(naive[0], reference, [row for row, _ in cells], next((reason for _, reason in cells if reason), ""))
 
 
 def _seeds(market: Market, label: str, runs: Sequence[Entrant]) -> Line:

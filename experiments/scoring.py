@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from math import hypot
 from typing import TYPE_CHECKING, Any
@@ -21,11 +20,6 @@ def episodes_of(seed: int, purpose: str = TABLE) -> int:
     from marl.evaluate import seed_of
 
     return seed_of(seed, purpose)
-
-
-def naive_of(played: Mapping[str, Any]) -> str:
-    """The name of the better of several naive policies, by their returns [E]; the first of equal ones."""
-    return max(played, key=lambda name: float(np.mean(played[name])))
 
 
 def scored(seeds: Any, naive: tuple[str, Any], best: tuple[str, Any], kind: str, seed: int, below: bool = False) -> Score:

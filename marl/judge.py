@@ -84,11 +84,6 @@ def naive_policies(game: Game | None) -> tuple[str, ...]:
     return (game.naive,) if game.below else tuple(dict.fromkeys((game.naive, *idle, "random")))
 
 
-def _most(returns: Mapping[str, F8]) -> tuple[str, F8]:
-    """The name with the highest mean, and its returns [E]; the first of equals."""
-    return max(returns.items(), key=lambda item: float(item[1].mean()))
-
-
 class Judge:
     """Evaluates a plan's policies on the seeds of a run, at their mode or with `sample` drawn. `make(n)` gives n copies of the setting.
 
@@ -132,7 +127,7 @@ class Judge:
         if self._reference is None or len(own.learners) == 1 or not own.learners.all():
             return None
         kind = "cooperative" if all(part.teams for part in self._plan.values()) else "welfare"
-        naive = _most({name: self._everybody(name).by_episode for name in self._naive})
+        naive = score.most({name: self._everybody(name).by_episode for name in self._naive})
         return self._scored(kind, own.by_episode, naive, self._everybody(self._reference).by_episode)
 
     def _beside(self) -> tuple[dict[str, Evaluation], dict[str, str]]:
@@ -158,7 +153,7 @@ class Judge:
         learned = next(n for n, p in self._plan.items() if p.lo <= group.lo < p.hi)
         if role not in self._floor:
             scripts = {name: scripted(self._sample, self._plan[learned], name, self._seed) for name in self._naive}
-            self._floor[role] = _most({name: self._focal(role, script).returns[:, group.lo] for name, script in scripts.items()})
+            self._floor[role] = score.most({name: self._focal(role, script).returns[:, group.lo] for name, script in scripts.items()})
         played = (self._focal(role, policies[learned]), self._everybody(self._reference))
         own, best = (e.returns[:, group.lo] for e in played)
         return self._scored(self._kind, own, self._floor[role], best)

@@ -254,7 +254,8 @@ def action_grid(p: QuotingParams) -> Mapping[str, npt.NDArray[Any]]:
 
 def roles(p: QuotingParams) -> tuple[Role, ...]:
     """Makers."""
-    side = Column(-p.beyond * p.half_spread, p.deepest * p.half_spread, "$ from the mid, below 0 on its other side")
+    ends = -p.beyond * p.half_spread, p.deepest * p.half_spread
+    side = Column(*ends, "$ from the mid, below 0 on its other side", explore=0.22, explore_last=0.02)
     return (Role("market_maker", p.n_agents, OBSERVATION, {"bid_depth": side, "ask_depth": side}),)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from experiments.scoring import gained, naive_of, scored
+from experiments.scoring import gained, scored
 from marl import score, stats
 
 
@@ -58,8 +58,3 @@ def test_gains_are_shares_of_what_the_reference_earns() -> None:
     assert gained(1.1 * best, ("pid", best), 0) == pytest.approx([0.1] * 3)
     assert gained(best, ("pid", best), 0) == [0.0, 0.0, 0.0]
     assert gained(best, ("pid", best - best.mean()), 0) is None
-
-
-def test_naive_is_the_better_one() -> None:
-    assert naive_of({"random": np.array([-4.0, 1.0]), "idle": np.zeros(2)}) == "idle"
-    assert naive_of({"random": np.array([4.0, 1.0]), "idle": np.zeros(2)}) == "random"

@@ -281,7 +281,7 @@ def test_the_reference_of_bidders_stands_at_one(marl: Marl, tmp_path: Path) -> N
     assert low < first(found["dual"][1]) < high
 
 
-def test_naive_of_a_trader_is_the_better_of_its_two(marl: Marl, tmp_path: Path) -> None:
+def test_what_scores_0_of_a_trader_is_the_best_of_the_naive(marl: Marl, tmp_path: Path) -> None:
     """Drawn quotes lose where not to quote costs nothing."""
     words = ["traders", *(f"{k}={v}" for k, v in FLOOR.items()), "--episodes", "512"]
     found = rows(marl, words, tmp_path / "page.md")
