@@ -67,7 +67,10 @@ STEADY: dict[str, Any] = {
 
 
 def known(p: SupplyChainParams) -> dict[str, float]:
-    """What the literature knows of a setting, under the names of metrics where it is one; nothing where a textbook's setting is left."""
+    """What the literature knows of a setting, under the names of metrics where it is one; nothing where a textbook's setting is left.
+
+    The bullwhip effect that is known is that of base stock at a forecast's levels, not of what costs least: its name is no metric's.
+    """
     if any(getattr(p, name) != value for name, value in STEADY.items()):
         return {}
     lead, lag = (int(x[0]) for x in p.leads)
@@ -99,7 +102,8 @@ def _one(p: SupplyChainParams, mean: float, hold: float, short: float, cover: in
         poisson = p.demand == "poisson" and p.timing == "before" and not p.leads[1].any() and 1 <= lead <= 2 and p.fixed == 0
         return {"cost": theory.lost_sales(hold, short, mean, lead)[0]} if poisson and p.horizon > 1 else {}
     if p.demand == "ar1":
-        return {"bullwhip": theory.bullwhip(cover, p.window, p.persistence)} if p.timing == "before" and p.forecast == "moving" else {}
+        moving = p.timing == "before" and p.forecast == "moving"
+        return {"base_stock_bullwhip": theory.bullwhip(cover, p.window, p.persistence)} if moving else {}
     if p.fixed > 0:
         best = theory.reorder(hold, short, p.fixed, mean) if p.demand == "poisson" and cover == 1 else None
         return {"cost": best.cost, "point": best.point, "level": best.upto} if best else {}

@@ -243,7 +243,9 @@ def known(p: QuotingParams) -> dict[str, float]:
     law = p.law
     value = float(theory.maker_values(law, p.span)[law.limit])
     found = {"neutral_depth": 1 / p.decay, "optimal_utility": value, "utility": value}
-    return found | ({"spread": 2 * neutral_half(p) + p.aversion * p.sigma**2 * p.span * (1 + 1 / p.horizon) / 2} if p.aversion else {})
+    return found | (
+        {"inventory_spread": 2 * neutral_half(p) + p.aversion * p.sigma**2 * p.span * (1 + 1 / p.horizon) / 2} if p.aversion else {}
+    )
 
 
 def action_grid(p: QuotingParams) -> Mapping[str, npt.NDArray[Any]]:

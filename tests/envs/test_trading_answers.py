@@ -82,7 +82,7 @@ def test_makers_of_avellaneda_and_stoikov(aversion: float, strategy: str) -> Non
         check_mean(profit, mean, beside=sd / 20_000**0.5)
         assert profit.std() == pytest.approx(sd, rel=0.03) and q.std() == pytest.approx(sd_q, rel=0.03)
     if (aversion, strategy) == (0.1, "inventory"):
-        assert at(game, "spread").mean() == pytest.approx(1.4918, abs=1e-3) == game.game.known(game.params)["spread"]  # type: ignore[misc]
+        assert at(game, "spread").mean() == pytest.approx(1.4918, abs=1e-3) == game.game.known(game.params)["inventory_spread"]  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("strategy", ["inventory", "cartea_jaimungal"])
