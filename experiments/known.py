@@ -49,7 +49,7 @@ def distances(setup: Setup, evaluation: Evaluation) -> dict[str, Distance]:
 
     alone, among = len(evaluation.learners) == 1, setup.config["opponents"] is not None
     found = {}
-    for name, answer in known.items():
+    for name, answer in ((name, float(value)) for name, value in known.items()):
         played = _learned(name, evaluation)
         if played is None or not np.isfinite(played).all():
             continue
@@ -57,7 +57,7 @@ def distances(setup: Setup, evaluation: Evaluation) -> dict[str, Distance]:
         learned, error = mean.point, (mean.high - mean.low) / 2
         kind = "optimum" if alone or best.get(name) == answer else "elsewhere" if among else "equilibrium"
         far = kind != "elsewhere" and abs(learned - answer) > max(NEAR * abs(answer), NOTHING) + error
-        found[name] = Distance(learned, error, float(answer), far, kind)
+        found[name] = Distance(learned, error, answer, far, kind)
     return found
 
 

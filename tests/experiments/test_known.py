@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,15 @@ def test_what_a_few_noisy_episodes_cannot_tell_is_not_said_to_be_missed() -> Non
     played.metrics = played.metrics + np.array([-1.0, 1.0])[:, None, None]
     found = known.distances(compose(["env=liquidation"]), played)["cost"]  # type: ignore[arg-type]
     assert found.learned == pytest.approx(2.0) and found.error == pytest.approx(12.706, abs=1e-3) and not found.far
+
+
+@pytest.mark.parametrize(("game", "preset"), SETTINGS)
+def test_what_is_known_of_every_setting_is_written_as_a_report_has_it(game: str, preset: str | None) -> None:
+    """Whatever numbers a game's closed forms give, NumPy's too."""
+    setup = compose([f"env={game}", *([f"env.preset={preset}"] if preset else [])])
+    names = known.answers(setup)[0]
+    played = Played(1, 1, **dict.fromkeys(names, 0.25))
+    json.dumps({name: asdict(distance) for name, distance in known.distances(setup, played).items()})  # type: ignore[arg-type]
 
 
 def test_a_recipe_of_another_size_is_words_that_compose_to_the_run() -> None:
