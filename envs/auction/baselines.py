@@ -125,13 +125,16 @@ def listed_multipliers(p: AuctionParams) -> F8:
 
 
 def _known_listed(p: AuctionParams) -> dict[str, float]:
+    """Names are a metric's where whoever plays for itself comes there. First-price pacing settles a market in which a buyer may gain by
+    pacing further alone; GSP's envy-free bids are one of many equilibria, which agree in welfare alone."""
     value, x = np.sort(p.listed)[::-1], p.exposures()
     if p.mode == "fppe":
         found = theory.first_price_pacing(p.listed[:, None], p.purses() / MICRO / (p.horizon * p.auctions_per_tick))
         worth = float((found.share[:, 0] * p.listed).sum())
-        return {"revenue": float(found.price[0]), "welfare": worth, "multiplier": float(found.multiplier.mean())}
+        return {"pacing_revenue": float(found.price[0]), "pacing_welfare": worth, "pacing_multiplier": float(found.multiplier.mean())}
     paid, welfare = theory.vcg_payments(value, x).sum(), float((value[: len(x)] * x[: len(value)]).sum())
-    return {"revenue": float(paid), "welfare": welfare, "surplus": (welfare - paid) / len(value)}
+    of = "" if p.format == "vcg" else "envy_free_"
+    return {f"{of}revenue": float(paid), "welfare": welfare, f"{of}surplus": float(welfare - paid) / len(value)}
 
 
 def _asymmetric(p: AuctionParams, obs: F4) -> F8:
