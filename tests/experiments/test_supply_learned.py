@@ -23,6 +23,7 @@ PRESETS = {
     "newsvendor": ROLLED,
     "rationing": ROLLED,
     "lost_sales": [*ROLLED, "env.horizon=8", "env.warm_up=2"],
+    "base_stock": [*ROLLED, "env.horizon=8", "env.warm_up=2"],
     "clark_scarf": [*ROLLED, "env.horizon=8", "env.warm_up=2"],
     **{name: [*ROLLED, "env.horizon=8"] for name in ("beer_game", "beer_normal", "beer_step")},
     "beer_game_values": [*TINY, "env.horizon=8", "algorithm.warm_up=16", "algorithm.batch=8"],
@@ -83,9 +84,9 @@ def test_a_newsvendor_learns_the_critical_fractile(seed: int, tmp_path: Path) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("preset", ["lost_sales_1", "lost_sales_2"])
-def test_lost_sales_are_learned_to_three_percent(preset: str, seed: int, tmp_path: Path) -> None:
-    setup, run = trained("lost_sales", tmp_path / "run", f"env.preset={preset}", f"seed={seed}")
+@pytest.mark.parametrize("preset", ["lost_sales_1", "lost_sales_2", "base_stock"])
+def test_one_node_with_a_lead_time_is_learned_to_three_percent(preset: str, seed: int, tmp_path: Path) -> None:
+    setup, run = trained("base_stock" if preset == "base_stock" else "lost_sales", tmp_path / "run", f"env.preset={preset}", f"seed={seed}")
     cost, known = float(metric(setup, run, "cost").mean()), setup.game.known(setup.params)["cost"]
     print(f"{preset} seed {seed}: cost {cost:.4f}, optimum {known:.4f}, {cost / known - 1:+.2%}")
     assert cost <= 1.03 * known
