@@ -46,7 +46,7 @@ EARLIEST, LATEST = date(1900, 1, 1), date(2100, 1, 1)
 def first_bytes(path: str) -> bytes:
     """The first four bytes of a file. Raises UserError where it cannot be read."""
     with opened(path) as raw:
-        return raw.peek(4)[:4]  # type: ignore[attr-defined,no-any-return]
+        return raw.peek(4)[:4]  # type: ignore[attr-defined]
 
 
 def _unpacked(path: str, raw: BinaryIO) -> Any:
@@ -146,8 +146,8 @@ class Header:
 
     def place(self, column: str, aliases: Sequence[str] = ()) -> int | None:
         """Where the column stands, under its name or else another; None where it does not. Raises UserError where it is there twice."""
-        found = [i for i, name in enumerate(self.names) if name == column]
-        found = found or [i for i, name in enumerate(self.names) if name in aliases]
+        named = next((name for name in (column, *aliases) if name in self.names), column)
+        found = [i for i, name in enumerate(self.names) if name == named]
         if len(found) > 1:
             said = " and ".join(repr(self.cells[i]) for i in found[:2])
             raise UserError(f"{self.path}, line {self.line}: column {column!r} is there {len(found)} times, as {said}; one is expected")

@@ -112,21 +112,27 @@ class _Aside:
 def read_once(maxsize: int, built_in: str = "") -> Callable[[Any], Any]:
     """Of a function (path, ...): what it made of a file is made once, and again only where the file holds something else.
 
-    `built_in` is a word instead of a path, for what is no file.
+    Called with `mark`, a digest, it gives what was made of a file that held that, even if the file is another or gone by now; what is not
+    remembered any more is read again, and refused where the file has changed. `built_in` is a word instead of a path, for what is no file.
     """
 
     def made(read: Any) -> Any:
         @lru_cache(maxsize=maxsize)
-        def kept(mark: str, aside: _Aside, *rest: Any) -> Any:
+        def kept(mark: str, name: str, aside: _Aside, *rest: Any) -> Any:
             path = aside.given[0]
+            if path == built_in:
+                return read(path, *rest)
+            if digest(path) != mark:
+                raise unreadable(path, "it has changed since it was read")
             found = read(path, *rest)
-            if path != built_in and digest(path) != mark:
+            if digest(path) != mark:
                 raise unreadable(path, "it changes while it is read")
             return found
 
         @wraps(read)
-        def found(path: str, *rest: Any) -> Any:
-            return kept(built_in if path == built_in else digest(path), _Aside(path), *rest)
+        def found(path: str, *rest: Any, mark: str = "") -> Any:
+            named = os.path.basename(path)  # which may say how to read it, and whose it is
+            return kept(built_in if path == built_in else mark or digest(path), named, _Aside(path), *rest)
 
         found.cache_clear = kept.cache_clear  # type: ignore[attr-defined]
         return found

@@ -134,12 +134,24 @@ class Params:
         found = {name: self.limits_of(name).read for name in self.files()}
         return {name: read for name, read in found.items() if read is not None and getattr(self, read[0]) != read[1]}
 
+    def mark(self, name: str) -> str:
+        """Digest of a file when these parameters first read it, which is when they were made; "" of what is built in. Raises UserError.
+
+        Parameters are a value: they mean what the file held then, whatever it holds now. New ones mean what it holds now.
+        """
+        if not self.is_file(name, getattr(self, name)):
+            return ""
+        marks: dict[str, str] = self.__dict__.setdefault("_marks", {})
+        if name not in marks:
+            marks[name] = digest(getattr(self, name))
+        return marks[name]
+
     def contents(self) -> tuple[str, ...]:
-        """Digests of the files that are read: parameters are alike where these are alike as well. Raises UserError."""
+        """Marks of the files that are read: parameters are alike where these are alike as well. Raises UserError."""
         if not self.file_names():
             return ()
         unread = self.unread()
-        return tuple(digest(path) for name, path in self.files().items() if name not in unread)
+        return tuple(self.mark(name) for name in self.files() if name not in unread)
 
     def check_read(self) -> Self:
         """The same parameters. Raises UserError where a file is given that they do not read: what is built in does not replace it."""

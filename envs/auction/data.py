@@ -17,13 +17,13 @@ TRAFFIC_COLUMNS = ("region_id", "dow", "hour", "traffic_share")
 LIMITS = {"region_id": (0, 1e12), "dow": (1, 7), "hour": (0, 23)}
 
 
-def traffic_profile(path: str, region: int) -> F8:
+def traffic_profile(path: str, region: int, mark: str = "") -> F8:
     """Share of a week's traffic in each hour [168], from Monday (dow 1) 0 h on, of one region of a traffic file.
 
     The file has a header with region_id, dow (1 to 7), hour (0 to 23) and traffic_share. Raises UserError for a broken
-    line, an hour that is missing or there twice, an unknown region, or shares that do not sum to 1 within .001.
+    line, an hour that is missing or there twice, an unknown region, or shares that do not sum to 1 within .001. `mark`: see `read_once`.
     """
-    found: F8 = _traffic(path, region)
+    found: F8 = _traffic(path, region, mark=mark)
     return found
 
 

@@ -213,7 +213,7 @@ class PlainParams(Params):
         """Share of the horizon's auctions at each tick [T]."""
         if self.traffic == FLAT:
             return np.full(self.horizon, 1 / self.horizon)
-        week = traffic_profile(self.traffic, self.region)
+        week = traffic_profile(self.traffic, self.region, self.mark("traffic"))
         shares = week[np.arange(self.horizon) % len(week)]
         if shares.sum() <= 0:
             raise UserError(f"{self.traffic}: region {self.region} has no traffic in the first {self.horizon} hours of the week")

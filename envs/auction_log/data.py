@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from envs.files import PARQUET, STRANGE, Header, first_bytes, rows, value_of
-from marl.content import opened, read_once, warn
+from marl.content import read_once, warn
 from marl.errors import UserError
 from marl.extras import need
 from marl.game import F8, I8
@@ -58,14 +58,14 @@ class Log(NamedTuple):
     pctr: F8  # [N] as the file has it
 
 
-def read_log(path: str, advertiser: int = 0) -> Log:
+def read_log(path: str, advertiser: int = 0, mark: str = "") -> Log:
     """The log in a file (a Parquet file's rows of one advertiser), or the built-in one where the path is `synthetic` or `synthetic/NUMBER`.
 
-    Raises UserError that names file, line and column for missing columns, broken lines and wrong or illegal values.
+    Raises UserError that names file, line and column for missing columns, broken lines and illegal values. `mark`: see `read_once`.
     """
     if re.fullmatch(BUILT_IN, path):
         return synthetic_log(path)
-    found: Log = _read_parquet(path, advertiser) if path.endswith(".parquet") or first_bytes(path) == PARQUET else _read(path)
+    found: Log = _read(path, advertiser, mark=mark)
     return found
 
 
@@ -113,7 +113,12 @@ def generate(path: str, rows: int, seed: int, like: str | None = None) -> None:
 
 
 @read_once(8)
-def _read(path: str) -> Log:
+def _read(path: str, advertiser: int) -> Log:
+    parquet = path.endswith(".parquet") or first_bytes(path) == PARQUET
+    return _read_parquet(path, advertiser) if parquet else _read_text(path)
+
+
+def _read_text(path: str) -> Log:
     found = rows(path, (*COLUMNS, OPTIONAL))
     first = next(found, None)
     if first is None:
@@ -145,11 +150,9 @@ def _numbers(path: str, body: Iterator[tuple[int, list[str]]], at: Sequence[int]
     return kept
 
 
-@read_once(8)
 def _read_parquet(path: str, advertiser: int) -> Log:
     arrow = need("pyarrow")
     parquet = importlib.import_module("pyarrow.parquet")
-    opened(path).close()
     try:
         file = parquet.ParquetFile(path)
         missing = [name for name in BROUGHT if name not in file.schema_arrow.names]

@@ -54,7 +54,7 @@ class AuctionLogParams(Params):
 
     def log(self, split: str) -> Log:
         """The log of a split."""
-        return read_log(getattr(self, split), self.advertiser)
+        return read_log(getattr(self, split), self.advertiser, self.mark(split))
 
     @derived
     def varies(self) -> int:

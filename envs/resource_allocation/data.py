@@ -43,14 +43,14 @@ class Trace(NamedTuple):
     generated: I8  # [N] tokens
 
 
-def read_trace(path: str) -> Trace:
+def read_trace(path: str, mark: str = "") -> Trace:
     """The trace in a file, or the built-in synthetic one where the path is `synthetic`.
 
-    Raises UserError that names file, line and column for missing columns, broken lines and illegal values.
+    Raises UserError that names file, line and column for missing columns, broken lines and illegal values. `mark`: see `read_once`.
     """
     if path == SYNTHETIC:
         return synthetic_trace()
-    found: Trace = _read(path)
+    found: Trace = _read(path, mark=mark)
     return found
 
 

@@ -86,13 +86,14 @@ def row(name: str, text: str, low: float) -> F8:
     return np.asarray(found[0])
 
 
-def cut(path: str, holdout: float, test: bool, load: float, per_token: float, takes: Layout) -> Requests:
+def cut(path: str, holdout: float, test: bool, load: float, per_token: float, takes: Layout, mark: str = "") -> Requests:
     """The trace's part in ticks. A tick is as long as makes the first part's expected demand `load` times the scarcest resource's capacity.
 
     A request's work is one tick and one more for each `per_token` generated tokens; its class is by terciles (or what part
-    of K classes it falls in) of the first part's context tokens, so that class K - 1 has the longest.
+    of K classes it falls in) of the first part's context tokens, so that class K - 1 has the longest. `mark`: see `read_once`.
     """
-    found: Requests = _cut(path, holdout, test, load, per_token, takes.capacity.tobytes(), takes.demand.tobytes(), takes.demand.shape)
+    shape = takes.capacity.tobytes(), takes.demand.tobytes(), takes.demand.shape
+    found: Requests = _cut(path, holdout, test, load, per_token, *shape, mark=mark)
     return found
 
 

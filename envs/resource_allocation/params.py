@@ -177,7 +177,7 @@ class ClusterParams(Params):
         return int(self.arrivals == "trace" and self.split == "train")
 
     def _requests(self) -> Requests:
-        return cut(self.trace, self.holdout, self.split == "test", self.load, self.tokens, self.layout)
+        return cut(self.trace, self.holdout, self.split == "test", self.load, self.tokens, self.layout, self.mark("trace"))
 
     @property
     def tenant_mixture(self) -> F8:

@@ -41,14 +41,14 @@ class Daily(NamedTuple):
     units: F8  # [T, I]
 
 
-def read_daily(path: str) -> Daily:
+def read_daily(path: str, mark: str = "") -> Daily:
     """The demand in a file, or the built-in synthetic one where the path is `synthetic`.
 
-    Raises UserError that names file, line and column for missing columns, broken lines and illegal values.
+    Raises UserError that names file, line and column for missing columns, broken lines and illegal values. `mark`: see `read_once`.
     """
     if path == SYNTHETIC:
         return synthetic_daily()
-    found: Daily = _read(path)
+    found: Daily = _read(path, mark=mark)
     return found
 
 
@@ -102,9 +102,9 @@ def _table(path: str, sold: dict[tuple[str, int], float]) -> Daily:
     return _sorted(tuple(items), units)
 
 
-def part_of(path: str, count: int, holdout: float, test: bool) -> F8:
+def part_of(path: str, count: int, holdout: float, test: bool, mark: str = "") -> F8:
     """Units a day [T, count] of the first or the held-out days, of the best-selling items of the first days. Raises UserError."""
-    daily = read_daily(path)
+    daily = read_daily(path, mark)
     if count > len(daily.items):
         raise UserError(f"trace = {path!r}: {len(daily.items)} items, retailers x products = {count} are expected at most")
     border = max(1, min(len(daily.units) - 1, round(len(daily.units) * (1 - holdout))))

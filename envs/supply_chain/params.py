@@ -269,12 +269,12 @@ class SupplyChainParams(Params):
 
     def _series(self) -> F8:
         """Units a day [T, retailers x P] of the part of the trace."""
-        return part_of(self.trace, len(self._retailers()) * self.products, self.holdout, self.split == "test")
+        return part_of(self.trace, len(self._retailers()) * self.products, self.holdout, self.split == "test", self.mark("trace"))
 
     @property
     def training(self) -> F8:
         """Units a day [T, retailers x P] of the trace's first days."""
-        return part_of(self.trace, len(self._retailers()) * self.products, self.holdout, False)
+        return part_of(self.trace, len(self._retailers()) * self.products, self.holdout, False, self.mark("trace"))
 
     @property
     def mean(self) -> F8:

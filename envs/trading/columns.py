@@ -45,15 +45,16 @@ def places(header: Header) -> Places:
     found = {column: header.place(column, aliases) for column, aliases in NAMED.items()}
     adjusted = _adjusted(header)
     if any(found[column] is None for column in PRICES):
-        own = {column: header.place(column, _adjusted_names(column)) for column in PRICES[:3]}
+        own = {column: header.place(*_adjusted_names(column)) for column in PRICES[:3]}
         if adjusted is not None and None not in own.values():
             found |= {**own, "close": adjusted}
     missing = [column for column in COLUMNS if found[column] is None]
-    if missing == ["close"] and adjusted is not None:
-        said = f"{header.cells[adjusted]!r} is adjusted and open, high, low are not"
+    lacking = [column for column in missing if column != "ticker"]
+    if lacking == ["close"] and adjusted is not None:
+        said = f"{header.cells[adjusted]!r} is adjusted and open, high and low are not"
         raise UserError(f"{header.path}, line {header.line}: column 'close' is missing: {said}")
-    if missing and missing != ["ticker"]:
-        raise header.lacks(missing[0], COLUMNS)
+    if lacking:
+        raise header.lacks(lacking[0] if len(missing) < len(COLUMNS) else missing[0], COLUMNS)
     at = {column: place for column, place in found.items() if place is not None}
     close = at["close"] if adjusted is None else adjusted
     return Places(found["ticker"], at["date"], [at[column] for column in PRICES], at["volume"], close)
@@ -74,8 +75,9 @@ def _is_adjusted_close(name: str) -> bool:
     return plain in ("adj", "adjusted") or ("adj" in plain and any(word in plain for word in CLOSING) and not others)
 
 
-def _adjusted_names(column: str) -> Sequence[str]:
-    return [f"adj_{column}", f"adj{column}", f"adjusted_{column}", f"{column}_adj", f"{column}_adjusted"]
+def _adjusted_names(column: str) -> tuple[str, Sequence[str]]:
+    """What an adjusted column is called, and what else."""
+    return f"adj_{column}", (f"adj{column}", f"adjusted_{column}", f"{column}_adj", f"{column}_adjusted")
 
 
 def lone_ticker(path: str) -> str:

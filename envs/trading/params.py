@@ -216,7 +216,7 @@ class TradingParams(Params):
         return len(self._bars().close) if self.source == "bars" else 1
 
     def _bars(self) -> Bars:
-        return replayed(self.bars, self.symbols, self.assets, self.holdout, self.split == "test")
+        return replayed(self.bars, self.symbols, self.assets, self.holdout, self.split == "test", mark=self.mark("bars"))
 
     @property
     def _spread(self) -> F8:
