@@ -24,6 +24,8 @@ from marl.errors import UserError
 
 MOST_LINES, MOST_LINE, MOST_SPAN = 10_000_000, 1 << 20, 100
 """Of a table: lines, characters of a line, and lines of one quoted cell."""
+MOST_SHOWN = 60
+"""Characters of a cell in a refusal."""
 DELIMITERS = ",\t;|"
 GZIP = b"\x1f\x8b"
 PARQUET = b"PAR1"
@@ -36,7 +38,7 @@ FOREIGN = {
 MARKS = {b"\x00\x00\xfe\xff": "utf-32", b"\xff\xfe\x00\x00": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 """Byte-order marks, the longer ones first."""
 WANTED = "a text table, plain or packed by gzip,"
-PLAIN = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+PLAIN = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 STRANGE = re.compile(r"[^0-9eE.+\-]")
 """What no number has in it: `float` takes `1_000`, `nan` and the digits of every script."""
 TIMED = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?: ?(?:Z|UTC|[+-][0-9]{2}:?[0-9]{2}))?")
@@ -143,13 +145,14 @@ class Header:
     def __init__(self, path: str, line: int, cells: Sequence[str]) -> None:
         self.path, self.line, self.cells = path, line, list(cells)
         self.names = [plain_name(cell) for cell in cells]
+        self.width = max((i + 1 for i, cell in enumerate(self.cells) if cell), default=0)
 
     def place(self, column: str, aliases: Sequence[str] = ()) -> int | None:
         """Where the column stands, under its name or else another; None where it does not. Raises UserError where it is there twice."""
         named = next((name for name in (column, *aliases) if name in self.names), column)
         found = [i for i, name in enumerate(self.names) if name == named]
         if len(found) > 1:
-            said = " and ".join(repr(self.cells[i]) for i in found[:2])
+            said = " and ".join(shown(self.cells[i]) for i in found[:2])
             raise UserError(f"{self.path}, line {self.line}: column {column!r} is there {len(found)} times, as {said}; one is expected")
         return found[0] if found else None
 
@@ -165,9 +168,9 @@ class Header:
         return UserError(f"{self.path}, line {self.line}: column {column!r} is missing, the header must have {', '.join(columns)}")
 
     def check(self, line: int, cells: Sequence[str]) -> None:
-        """Raise UserError for a line with another number of cells."""
-        if len(cells) != len(self.cells):
-            raise UserError(f"{self.path}, line {line}: {len(cells)} cells, {len(self.cells)} are expected as in the header")
+        """Raise UserError for a line with another number of cells. Empty ones at the end do not count where the header has no names."""
+        if len(cells) != len(self.cells) and (len(cells) < self.width or any(cells[self.width :])):
+            raise UserError(f"{self.path}, line {line}: {len(cells)} cells, {len(self.cells)} are expected as in line {self.line}")
 
 
 def table(path: str, columns: Columns) -> tuple[Header, Iterator[tuple[int, list[str]]]]:
@@ -183,6 +186,11 @@ def table(path: str, columns: Columns) -> tuple[Header, Iterator[tuple[int, list
     return header, body()
 
 
+def shown(cell: str) -> str:
+    """A cell in quotes, cut where it is long."""
+    return repr(cell if len(cell) <= MOST_SHOWN else f"{cell[:MOST_SHOWN]}...")
+
+
 def value_of(cell: str) -> float:
     """The number that a cell writes, nan where it writes none."""
     return float(cell) if PLAIN.fullmatch(cell) else math.nan
@@ -192,7 +200,7 @@ def number(path: str, line: int, column: str, cell: str, low: float, high: float
     """The number in a cell. Raises UserError where it is none or outside [low, high]."""
     value = value_of(cell)
     if not low <= value <= high:
-        raise UserError(f"{path}, line {line}, column {column!r}: {cell!r}, a number in [{low:g}, {high:g}] is expected")
+        raise UserError(f"{path}, line {line}, column {column!r}: {shown(cell)}, a number in [{low:g}, {high:g}] is expected")
     return value
 
 
@@ -211,13 +219,13 @@ def day_in(path: str, line: int, column: str, cell: str, wanted: str) -> date:
         return date.fromisoformat(timed[1] if timed else cell if cell.isascii() else "")
     except ValueError as error:
         hint = " (seconds, milliseconds or nanoseconds since 1970?)" if re.fullmatch(r"[0-9]{9,19}(\.[0-9]*)?", cell) else ""
-        raise UserError(f"{path}, line {line}, column {column!r}: {cell!r}{hint}, {wanted} is expected") from error
+        raise UserError(f"{path}, line {line}, column {column!r}: {shown(cell)}{hint}, {wanted} is expected") from error
 
 
 def name_in(path: str, line: int, column: str, cell: str) -> str:
     """The name in a cell. Raises UserError where there is none, or one that is not written in the file's code."""
     if not cell or any("\udc80" <= c <= "\udcff" for c in cell):
-        raise UserError(f"{path}, line {line}, column {column!r}: {cell!r}, a name in UTF-8 is expected")
+        raise UserError(f"{path}, line {line}, column {column!r}: {shown(cell)}, a name in UTF-8 is expected")
     return cell
 
 

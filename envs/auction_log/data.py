@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from envs.files import PARQUET, STRANGE, Header, first_bytes, rows, value_of
+from envs.files import PARQUET, STRANGE, Header, first_bytes, rows, shown, value_of
 from marl.content import read_once, warn
 from marl.errors import UserError
 from marl.extras import need
@@ -123,9 +123,9 @@ def _read_text(path: str) -> Log:
     first = next(found, None)
     if first is None:
         raise UserError(f"{path}: the file is empty, a log with columns {', '.join(COLUMNS)} is expected")
-    at = _places(path, *first)
-    body = found if at else chain([first], found)
-    kept = _numbers(path, body, at or [0, 1, 2], first)
+    header = _header(path, *first)
+    at = [0, 1, 2] if header is None else header.places(dict.fromkeys(COLUMNS, ()))
+    kept = _numbers(path, chain([first], found) if header is None else found, at, header or Header(path, *first))
     if not len(kept[0]):
         raise UserError(f"{path}: no auctions after the header, at least one line is expected")
     click, price, pctr = (np.array(column) for column in kept)
@@ -138,13 +138,13 @@ def _read_text(path: str) -> Log:
     return log
 
 
-def _numbers(path: str, body: Iterator[tuple[int, list[str]]], at: Sequence[int], first: tuple[int, list[str]]) -> list[Any]:
+def _numbers(path: str, body: Iterator[tuple[int, list[str]]], at: Sequence[int], header: Header) -> list[Any]:
     """The three columns as numbers [N], a batch of lines after the other: their text would take twenty times the memory."""
-    kept, width = [array("d") for _ in COLUMNS], len(first[1])
+    kept = [array("d") for _ in COLUMNS]
     while batch := list(islice(body, BATCH)):
         for line, cells in batch:
-            if len(cells) != width:
-                raise UserError(f"{path}, line {line}: {len(cells)} cells, {width} are expected as in line {first[0]}")
+            if len(cells) != len(header.cells):
+                header.check(line, cells)
         for own, name, i in zip(kept, COLUMNS, at):
             own.frombytes(_column(path, batch, name, i).tobytes())
     return kept
@@ -185,15 +185,15 @@ def _read_parquet(path: str, advertiser: int) -> Log:
     return log
 
 
-def _places(path: str, line: int, cells: list[str]) -> list[int]:
-    """Where the columns stand by the first line; none where that is data already. Raises UserError where columns are missing."""
+def _header(path: str, line: int, cells: list[str]) -> Header | None:
+    """The first line as a header; None where that is data already. Raises UserError where it is neither."""
     header = Header(path, line, cells)
-    if not any(name in (*COLUMNS, OPTIONAL) for name in header.names):
-        if len(cells) not in (len(COLUMNS), len(COLUMNS) + 1):
-            order = f"{', '.join(COLUMNS)} and perhaps {OPTIONAL} are expected in this order"
-            raise UserError(f"{path}, line {line}: {len(cells)} columns and no header, {order}")
-        return []
-    return header.places(dict.fromkeys(COLUMNS, ()))
+    if any(name in (*COLUMNS, OPTIONAL) for name in header.names):
+        return header
+    if len(cells) not in (len(COLUMNS), len(COLUMNS) + 1):
+        order = f"{', '.join(COLUMNS)} and perhaps {OPTIONAL} are expected in this order"
+        raise UserError(f"{path}, line {line}: {len(cells)} columns and no header, {order}")
+    return None
 
 
 def _column(path: str, body: list[tuple[int, list[str]]], name: str, at: int) -> F8:
@@ -213,5 +213,5 @@ def _column(path: str, body: list[tuple[int, list[str]]], name: str, at: int) ->
     ok, expected = legal[name]
     if not ok.all():
         worst = int(np.argmin(ok))
-        raise UserError(f"{path}, line {body[worst][0]}, column {name!r}: {cells[worst]!r}, {expected} is expected")
+        raise UserError(f"{path}, line {body[worst][0]}, column {name!r}: {shown(cells[worst])}, {expected} is expected")
     return np.asarray(values, np.float64)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from envs.files import Header
+from envs.files import Header, shown
 from marl.errors import UserError
 
 COLUMNS = ("ticker", "date", "open", "high", "low", "close", "volume")
@@ -51,7 +51,7 @@ def places(header: Header) -> Places:
     missing = [column for column in COLUMNS if found[column] is None]
     lacking = [column for column in missing if column != "ticker"]
     if lacking == ["close"] and adjusted is not None:
-        said = f"{header.cells[adjusted]!r} is adjusted and open, high and low are not"
+        said = f"{shown(header.cells[adjusted])} is adjusted and open, high and low are not"
         raise UserError(f"{header.path}, line {header.line}: column 'close' is missing: {said}")
     if lacking:
         raise header.lacks(lacking[0] if len(missing) < len(COLUMNS) else missing[0], COLUMNS)
@@ -64,7 +64,7 @@ def _adjusted(header: Header) -> int | None:
     """The column of adjusted closes, None where there is none. Raises UserError where there are several."""
     found = [i for i, name in enumerate(header.names) if _is_adjusted_close(name)]
     if len(found) > 1:
-        said = " and ".join(repr(header.cells[i]) for i in found)
+        said = " and ".join(shown(header.cells[i]) for i in found[:2])
         raise UserError(f"{header.path}, line {header.line}: {said} are both adjusted closes, one column of them is expected")
     return found[0] if found else None
 

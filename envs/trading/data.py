@@ -32,6 +32,8 @@ BUILT_IN = 1_500
 TICKERS = ("AAPL", "MSFT", "GOOGL", "TSLA", "IBM", "KO", "XOM", "WMT", "JPM", "CAT", "PFE", "BA", "DIS", "NKE", "CVX")
 """Labels of the built-in synthetic assets; nothing is these companies'."""
 LARGEST = 1e12
+MOST_NAMED = 20
+"""Tickers of a file in a refusal."""
 NONE = {"", "null", "nan", "na", "n/a", "none", "-"}
 """What vendors write for the prices of a day without trade."""
 JUMP = 0.47
@@ -141,7 +143,8 @@ def replayed(path: str, symbols: str, assets: int, holdout: float, test: bool) -
     lacks = [name for name in names if name not in file]
     if lacks or len(names) < assets:
         said = f"ticker {lacks[0]!r} is not in the file" if lacks else f"{len(file)} tickers, {assets} assets are asked for"
-        raise UserError(f"TradingParams.bars = {path!r}: {said}, it has {', '.join(file)}")
+        more = f" and {len(file) - MOST_NAMED} more" if len(file) > MOST_NAMED else ""
+        raise UserError(f"TradingParams.bars = {path!r}: {said}, it has {', '.join(list(file)[:MOST_NAMED])}{more}")
     days = sorted(set.intersection(*(set(file[name].dates) for name in names)))
     border = int(len(days) * (1 - holdout))
     days = days[border:] if test else days[:border]

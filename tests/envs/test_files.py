@@ -65,6 +65,8 @@ SERVED: dict[str, Callable[[str], str | bytes]] = {
     "blank lines within": lambda t: t.replace("\n", "\n\n"),
     "a column of names in another code": lambda t: b"".join(f"{x},".encode() + b"caf\xe9\n" for x in t.splitlines()),
     "a column of notes with line breaks": lambda t: "".join(f'{x},"one, \n""two"""\n' for x in t.splitlines()),
+    "commas behind the header and some lines": lambda t: t.replace("\n", ",,\n", 9),
+    "commas behind lines": lambda t: body(t + "\n", lambda h: h).replace("\n", ",\n").replace(",\n", "\n", 1),
     "packed by gzip": lambda t: gzip.compress(t.encode()),
     "packed in two members": lambda t: gzip.compress(t[:40].encode()) + gzip.compress(t[40:].encode()),
     "packed UTF-16": lambda t: gzip.compress(t.encode("utf-16")),
@@ -111,6 +113,15 @@ def test_what_is_no_plain_number_is_refused_by_line_and_column(table: Table, cel
     cells[header.split(",").index(table.column)] = cell
     said = refused(table.read, written(tmp_path, "\n".join([header, ",".join(cells), rest])))
     assert f"line 2, column '{table.column}'" in said and repr(cell.strip('"')) in said
+
+
+def test_a_cell_beyond_measure_is_refused_quickly_and_shortly(table: Table, tmp_path: Path) -> None:
+    header, first, rest = table.text.split("\n", 2)
+    cells = first.split(",")
+    cells[header.split(",").index(table.column)] = "1" * 130_000 + "x"
+    begun = time.process_time()
+    refused(table.read, written(tmp_path, "\n".join([header, ",".join(cells), rest])))
+    assert time.process_time() - begun < 2
 
 
 def test_a_decimal_comma_is_refused(table: Table, tmp_path: Path) -> None:

@@ -155,7 +155,8 @@ def test_a_file_that_only_a_stage_reads_is_the_runs(tmp_path: Path) -> None:
     "words",
     [
         ["traders", "bars=/no/such/file.csv"], ["train", "env=trading", "env.bars=/no/such/file.csv"],
-        ["train", "env=supply_chain", "env.trace=/no/such/file.csv"], ["train", "env=cluster", "env.trace=/no/such/file.csv", "--cfg", "job"],
+        ["train", "env=supply_chain", "env.trace=/no/such/file.csv"],
+        ["train", "env=cluster", "env.trace=/no/such/file.csv", "--cfg", "job"],
     ],
 )  # fmt: skip
 def test_a_named_file_that_nothing_reads_is_refused_by_every_command(words: list[str], marl: Marl) -> None:
