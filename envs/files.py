@@ -101,7 +101,7 @@ def rows(path: str, known: Collection[str]) -> Iterator[tuple[int, list[str]]]:
         before += 1
     else:
         return
-    declared = re.fullmatch(r"sep=(.)\n?", first)  # as Excel writes and reads it
+    declared = re.fullmatch(f"sep=([{re.escape(DELIMITERS)}])\n?", first)  # as Excel writes and reads it
     delimiter = declared[1] if declared else _delimiter(first, known)
     source, before = (text, before + 1) if declared else (chain([first], text), before)
     reader = csv.reader(source, delimiter=delimiter, skipinitialspace=True)
@@ -123,7 +123,10 @@ def rows(path: str, known: Collection[str]) -> Iterator[tuple[int, list[str]]]:
 
 def _delimiter(line: str, known: Collection[str]) -> str:
     def worth(delimiter: str) -> tuple[int, int]:
-        cells = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
+        try:
+            cells = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
+        except csv.Error:  # a cell that is too long: refused with its line when it is read
+            return 0, 0
         return sum(plain_name(cell) in known for cell in cells), len(cells)
 
     return max(DELIMITERS, key=worth)
