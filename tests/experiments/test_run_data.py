@@ -13,6 +13,8 @@ import yaml
 
 from experiments import compose, run_data
 from experiments.run_folder import RunFolder, create
+from experiments.stored import opened
+from experiments.training import begin, execute
 from marl import UserError
 from marl.content import digest
 from tests.experiments.conftest import Marl
@@ -34,8 +36,6 @@ def trace(path: Path, seed: int) -> None:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project folder with data/trace.csv and the run of it, whose path was given relative to the project."""
-    from experiments.training import begin
-
     root = tmp_path_factory.mktemp("project")
     trace(root / "data" / "trace.csv", 0)
     with pytest.MonkeyPatch.context() as patch:
@@ -121,6 +121,22 @@ def test_a_run_that_moves_is_the_same_run(project: Path, marl: Marl, tmp_path: P
     assert "is not the file that the run has read" in marl("resume", "moved/run", "total_steps=60").refusal
     (tmp_path / "moved" / "data" / "trace.csv").unlink()
     assert "no such file, and the run has read it (SHA-256 " in marl("evaluate", "moved/run").refusal
+
+
+def test_whoever_opens_a_run_is_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Replay, ensembles and the tables that take `--run` open it so."""
+    trace(project / "data" / "trace.csv", 1)
+    opened("run")
+    assert capsys.readouterr().err.count("is not the file that the run has read") == 1
+
+
+def test_a_file_that_changes_during_a_run_is_said_at_its_end(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The run goes on by what the file held."""
+    setup = compose.compose([*TINY, "env.trace=data/trace.csv", "total_steps=40", "run_dir=other"])
+    folder = create(Path("other"), setup.config)
+    execute(setup, folder, quiet=True, told=lambda progress: trace(project / "data" / "trace.csv", 1))
+    assert capsys.readouterr().err.count("is not the file that the run has read") == 1
+    assert folder.evaluation.exists()
 
 
 def test_a_damaged_table_of_files_is_refused(project: Path, marl: Marl) -> None:
