@@ -22,7 +22,7 @@ def same_columns(game: Game, given: Mapping[str, Any] | None = None) -> Check:
     """The check of stages of `game`: parameters are legal beside those `given` for the whole run, and roles keep their columns."""
 
     def seen(params: Mapping[str, Any]) -> Any:
-        made = game.make_params(**{**(given or {}), **params})
+        made = game.params_of(None, {**(given or {}), **params})
         return [(role.name, list(role.observation), list(role.action.items())) for role in game.at(made).roles(made)]
 
     return seen

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import algorithms
-from experiments import groups, refusals
+from experiments import groups, refusals, run_data
 from experiments.schema import DEFAULT_STEPS, EVALUATIONS, TrainConfig, check
 from marl.errors import UserError
 from marl.game import Game
@@ -126,7 +126,7 @@ def resolve(config: Any) -> Setup:
     if not values["run_dir"].strip():
         raise UserError(f"run_dir = {values['run_dir']!r}: the path of a folder is expected")
     _fill_counts(values)
-    game, params = _fill_env(values["env"])
+    game, params = _fill_env(values["env"], values["curriculum"]["name"])
     _check_opponents(values["opponents"], values["env"]["name"], [*({} if game is None else game.baselines), "random"])
     algorithms.check_team(values["algorithm"]["name"], values["reward"], values["sharing"])
     settings = groups.build_settings(values["algorithm"]["name"], values["algorithm"])
@@ -147,8 +147,11 @@ def _fill_counts(values: dict[str, Any]) -> None:
         values["checkpoint"]["every"] = values["evaluation"]["every"]
 
 
-def _fill_env(env: dict[str, Any]) -> tuple[Game | None, Params | None]:
-    """The game and its parameters: given, else the preset's, else declared; and the weights of its reward components."""
+def _fill_env(env: dict[str, Any], curriculum: str | None) -> tuple[Game | None, Params | None]:
+    """The game and its parameters: given, else the preset's, else declared; and the weights of its reward components.
+
+    A file of data that they do not read is refused, unless a stage of the curriculum reads it.
+    """
     import envs
 
     if env["name"] == "pettingzoo":
@@ -156,7 +159,9 @@ def _fill_env(env: dict[str, Any]) -> tuple[Game | None, Params | None]:
         return None, None
     game = envs.game(env["name"])
     given = {key: value for key, value in env.items() if key not in groups.OWN and value is not None}
-    params = game.make_params(env["preset"], **given)
+    params = game.params_of(env["preset"], given)
+    if not curriculum or not run_data.read_by_a_stage(params, curriculum):
+        params.check_read()
     game = game.at(params)
     env.update(asdict(params))  # type: ignore[call-overload]
     _fill_weights(game, params, env)

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from experiments import training
+from experiments import run_data, training
 from experiments.cli import load_modules, parser
 from experiments.compose import Setup, accepted
 from experiments.run_folder import RunFolder, config_hash, find, write
@@ -29,6 +29,7 @@ def resume_lines(run: str | Path, overrides: Sequence[str]) -> training.Result:
     """`resume` with `key=value` lines."""
     folder = find(Path(run))
     os.close(claim(folder.path))  # refused while another run writes here, before anything of it is touched
+    run_data.refuse(folder)
     before = stored(folder)
     check_unedited(folder)
     setup = changed(folder, before, overrides)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments import run_data
 from marl.errors import UserError
 
 PACKAGES = ("market-marl", "torch", "tianshou", "numpy", "numba", "pettingzoo", "gymnasium", "hydra-core")
@@ -165,6 +166,7 @@ def manifest(config: Mapping[str, Any]) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "versions": {name: _version(name) for name in PACKAGES},
+        run_data.KEY: run_data.read_by(config),
     }
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from experiments import run_data
 from experiments.cli import load_modules
 from experiments.compose import Setup, composed, refused, resolve
 from experiments.run_folder import RunFolder, config_hash, find
@@ -32,6 +33,7 @@ def stored(folder: RunFolder, changes: Mapping[str, Any] | None = None) -> Setup
     except (KeyError, TypeError) as error:
         raise UserError(f"{folder.config}: key {error} is missing, a run's configuration is expected") from error
     load_modules(modules)
+    values = run_data.found_again(folder, values)
     schema = composed(choices)
     if "kwargs" in schema.env:
         OmegaConf.set_struct(schema.env.kwargs, False)
@@ -61,6 +63,7 @@ def to_play(folder: RunFolder) -> Setup:
     """The run of a folder, to load its policies: on the CPU, with a warning, where its own device is not here. Raises UserError."""
     from experiments.build import device
 
+    run_data.tell(folder)
     setup = stored(folder)
     check_unedited(folder)
     try:

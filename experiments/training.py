@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments import run_folder, runlog
+from experiments import run_data, run_folder, runlog
 from experiments.cli import load_modules, parser
 from experiments.compose import Setup, accepted, compose
 from experiments.run_folder import RunFolder
@@ -146,6 +146,7 @@ def _concluded(setup: Setup, folder: RunFolder, speed: float | None) -> Result:
     from experiments.evaluation import exploited, report
     from marl.track import read_metrics
 
+    run_data.tell(folder)
     plots.learning_curves(read_metrics(folder.metrics), folder.path)
     asked = setup.config["evaluation"]
     found, run = report(setup, folder, asked["episodes"], "result")

@@ -281,7 +281,11 @@ class Game:
         return {f: (np.dtype(get_args(get_args(h)[1])[0]), dims[f]) for f, h in hints.items()}
 
     def make_params(self, preset: str | None = None, **given: Any) -> Params:
-        """Parameters: the preset's where one is named, then those given. Unknown names and values are refused by name."""
+        """Parameters: the preset's where one is named, then those given. Unknown names and values, and files not read, are refused."""
+        return self.params_of(preset, given).check_read()
+
+    def params_of(self, preset: str | None, given: Mapping[str, Any]) -> Params:
+        """The same where a file may be for later: a stage of a curriculum reads it."""
         if preset and preset not in self.presets:
             raise UserError(f"{self.name}.preset = {preset!r}: legal are {', '.join(self.presets) or 'none, this game has no presets'}")
         return self.params.build({**(self.presets[preset] if preset else {}), **given})

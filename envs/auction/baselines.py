@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from envs.auction import theory
 from envs.auction.laws import balancing_multiplier
 from envs.auction.params import LISTED, MICRO, AuctionParams
 from envs.auction.rules import LINEAR, LOGARITHMIC, WIDTH, obs_
+from marl.content import remembered
 from marl.errors import UserError
 from marl.game import F4, F8
 
@@ -51,7 +51,7 @@ def paced(p: AuctionParams, obs: F4, generator: np.random.Generator) -> F8:
     return np.asarray(shade(p) * np.minimum(ratio, 1.0), np.float64)[:, None]
 
 
-@lru_cache(maxsize=64)
+@remembered(64)
 def _tightness(p: AuctionParams) -> float:
     """Budget over expected truthful spend; 1 for unequal bidders and where truth costs nothing."""
     spend = 0.0 if p.mode in ("asym_uniform", *LISTED) else p.truthful_spend
@@ -76,7 +76,7 @@ def has_equilibrium(p: AuctionParams) -> bool:
     return plain and (one or p.format == "first")
 
 
-@lru_cache(maxsize=64)
+@remembered(64)
 def fluid_multiplier(p: AuctionParams) -> float:
     """What a binding budget multiplies values by, 1/(1 + mu); 1 without one."""
     if not p.limited:
@@ -110,7 +110,7 @@ def equilibrium(p: AuctionParams, obs: F4, generator: np.random.Generator) -> F8
     return (fluid_multiplier(p) * _ratio(bid(p.n_agents, value, p.reserve), value))[:, None]
 
 
-@lru_cache(maxsize=64)
+@remembered(64)
 def listed_multipliers(p: AuctionParams) -> F8:
     """Equilibrium multipliers [A] of bidders with fixed values: envy-free in GSP, truthful in VCG, pacing in first price."""
     value = p.listed

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 
 from envs.auction.params import MICRO, AuctionParams
+from marl.content import remembered
 from marl.game import F8
 
 RICH = 1e11
@@ -17,7 +17,7 @@ AUCTIONS = 100_000
 """Auctions that a pilot plays at most, in fewer ticks of the same traffic if need be."""
 
 
-@lru_cache(maxsize=64)
+@remembered(64)
 def truthful_spend_of(p: AuctionParams) -> float:
     """Mean spend ($) of an advertiser in an episode where all bid their estimates and nothing limits them: two seeded episodes.
 
@@ -39,7 +39,7 @@ def truthful_spend_of(p: AuctionParams) -> float:
     return float(spend.mean()) * p.auctions_per_tick / fewer
 
 
-@lru_cache(maxsize=64)
+@remembered(64)
 def returns_of(p: AuctionParams, multipliers: tuple[float, ...], rivals: float, episodes: int) -> F8:
     """Mean return [M] of advertiser 0 with each fixed multiplier, among rivals with another: all meet the same episodes."""
     from envs.auction import MARKET
@@ -57,7 +57,7 @@ def returns_of(p: AuctionParams, multipliers: tuple[float, ...], rivals: float, 
     return found
 
 
-@lru_cache(maxsize=64)
+@remembered(64)
 def balanced(p: AuctionParams, episodes: int = 4) -> float:
     """The multiplier at which all who share it just spend their budgets, by bisection on whole episodes; 1 where truth does not."""
     from envs.auction import MARKET

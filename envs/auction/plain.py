@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from envs.auction.data import traffic_profile
+from envs.auction.data import FLAT, traffic_profile
 from envs.auction.laws import lognormal_quantiles, positions_spend, truthful_spend, uniform_quantiles
 from marl.errors import UserError
 from marl.game import F8, I8
-from marl.params import Params, choice, derived, param, text
+from marl.params import Params, choice, data_file, derived, param, text
 
 MODES = ("uniform_ipv", "asym_uniform", "pacing", "market", "position", "fppe", "advertising")
 LISTED = ("position", "fppe")
@@ -62,7 +62,7 @@ class PlainParams(Params):
     law: str = choice("lognormal_table", LAWS, "of values in market mode; the other modes are uniform")
     value_mean: float = param(1.0, 1e-3, 1e4, "$", "market mode")
     sigma: float = param(0.87, 0.01, 3.0, "sd of log value", "market mode; .87 as log-prices of iPinYou campaign 1458")
-    traffic: str = text("flat", "flat, or the path of a traffic file: region_id, dow, hour, traffic_share")
+    traffic: str = data_file(FLAT, "a traffic file", "flat, or the path of a traffic file: region_id, dow, hour, traffic_share")
     region: int = param(0, 0, 10**12, "region_id", "region of the traffic file")
 
     def validate(self) -> None:
@@ -80,7 +80,7 @@ class PlainParams(Params):
             raise UserError(f"{name}.exposure = {self.exposure!r}: it may not rise from a position to the next")
         if self.budgets and len(self._numbers("budgets")) != self.n_agents:
             raise UserError(f"{name}.budgets = {self.budgets!r}: {self.n_agents} numbers are expected, one a bidder")
-        if self.traffic != "flat" and self.auctions_per_tick == 1:
+        if self.traffic != FLAT and self.auctions_per_tick == 1:
             raise UserError(f"{name}.auctions_per_tick = 1 auction with traffic = {self.traffic!r}: legal with a profile is 2 or more")
         self.profile()
         most = 5.0 * MICRO * self.dearest * self.horizon * self.auctions_per_tick * self.n_agents
@@ -211,9 +211,9 @@ class PlainParams(Params):
 
     def profile(self) -> F8:
         """Share of the horizon's auctions at each tick [T]."""
-        if self.traffic == "flat":
+        if self.traffic == FLAT:
             return np.full(self.horizon, 1 / self.horizon)
-        week = traffic_profile(self.traffic, self.region)
+        week = traffic_profile(self.traffic, self.region, self.mark("traffic"))
         shares = week[np.arange(self.horizon) % len(week)]
         if shares.sum() <= 0:
             raise UserError(f"{self.traffic}: region {self.region} has no traffic in the first {self.horizon} hours of the week")
@@ -222,7 +222,7 @@ class PlainParams(Params):
     def schedule(self) -> I8:
         """Auctions at each tick [T]: the profile in whole auctions whose sum is horizon x auctions_per_tick exactly."""
         total = self.horizon * self.auctions_per_tick
-        if self.traffic == "flat":
+        if self.traffic == FLAT:
             return np.full(self.horizon, self.auctions_per_tick, np.int64)
         return np.diff(np.rint(np.cumsum(self.profile()) * total), prepend=0.0).astype(np.int64)
 

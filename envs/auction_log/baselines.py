@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 
 from envs.auction_log.params import CHEAPEST, DEAREST, AuctionLogParams
 from envs.auction_log.rules import metric_, obs_
+from marl.content import remembered
 from marl.game import F4, F8
 
 CONSTANT, LINEAR = 0.0, 1.0
@@ -55,7 +55,7 @@ def _setting(p: AuctionLogParams, share: float) -> AuctionLogParams:
     return replace(p, n_agents=1, horizon=1, split="train", vary=False, budget=float(share))
 
 
-@lru_cache(maxsize=256)
+@remembered(256)
 def tuned(p: AuctionLogParams, slope: float) -> float:
     """The multiplier with most training clicks, the lowest of equals: each bid of `bids` replays the log in its own copy."""
     from envs.auction_log import AUCTION_LOG

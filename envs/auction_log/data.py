@@ -1,4 +1,4 @@
-"""Logs of real auctions as columns. Schema, a text table separated by tabs or commas, plain or `.gz`:
+"""Logs of real auctions as columns. Schema, a text table (`envs.files`), plain or packed:
 
 click (0 or 1), price (highest competing bid, a whole number of the log's money unit; iPinYou: CNY fen per mille), pctr
 (a model's click probability) and, if wanted, exchange (ignored). With a header the columns are found by these names
@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import gzip
 import importlib
-from functools import lru_cache
-from itertools import chain
-from pathlib import Path
+import re
+from array import array
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from envs.auction.data import lines
+from envs.files import PARQUET, STRANGE, Header, first_bytes, rows, shown, value_of
+from marl.content import read_once, warn
 from marl.errors import UserError
 from marl.extras import need
 from marl.game import F8, I8
@@ -29,12 +31,18 @@ OPTIONAL = "exchange"
 DEAREST = 1e9
 """Highest price of a log in money units, so that sums of whole numbers stay exact."""
 
-PARQUET = ".parquet"
 BROUGHT = ("deliveryPeriodIndex", "advertiserNumber", "timeStepIndex", "pvIndex", "pValue", "conversionAction", "leastWinningCost")
 """Columns of AuctionNet that are read."""
 MILLION, ROUNDING = 1e6, 1e-6
 
-SYNTHETIC = "synthetic"
+MOST_BROUGHT = 40_000_000
+"""Rows of a Parquet file, of all its advertisers."""
+BATCH = 65_536
+"""Lines that are turned into numbers at once."""
+SYNTHETIC, BUILT_IN = "synthetic", r"synthetic(/[0-9]{1,9})?"
+"""The built-in log, and the pattern of all built-in ones: one a number."""
+SURE, UNLIKE = 20.0, 10.0
+"""Expected clicks from which they tell something of pCTR, and by what factor they may differ."""
 SYNTHETIC_ROWS = 20_000
 SYNTHETIC_CTR = 0.00444
 """Clicks an impression of iPinYou campaign 2997 (train)."""
@@ -50,15 +58,15 @@ class Log(NamedTuple):
     pctr: F8  # [N] as the file has it
 
 
-def read_log(path: str, advertiser: int = 0) -> Log:
+def read_log(path: str, advertiser: int = 0, mark: str = "") -> Log:
     """The log in a file (a Parquet file's rows of one advertiser), or the built-in one where the path is `synthetic` or `synthetic/NUMBER`.
 
-    Raises UserError that names file, line and column for missing columns, broken lines and wrong or illegal values.
+    Raises UserError that names file, line and column for missing columns, broken lines and illegal values. `mark`: see `read_once`.
     """
-    if path.split("/")[0] == SYNTHETIC:
+    if re.fullmatch(BUILT_IN, path):
         return synthetic_log(path)
-    mark = Path(path).stat().st_mtime_ns if Path(path).is_file() else 0
-    return _read_parquet(path, advertiser, mark) if path.endswith(PARQUET) else _read(path, mark)
+    found: Log = _read(path, advertiser, mark=mark)
+    return found
 
 
 class Law(NamedTuple):
@@ -104,30 +112,45 @@ def generate(path: str, rows: int, seed: int, like: str | None = None) -> None:
         file.writelines(f"{c},{p},{x:.9g}\n" for c, p, x in zip(log.click.tolist(), log.price.tolist(), log.pctr.tolist()))
 
 
-@lru_cache(maxsize=8)
-def _read(path: str, mark: int) -> Log:
-    rows = lines(path, _delimiter(path))
-    first = next(rows, None)
+@read_once(8)
+def _read(path: str, advertiser: int) -> Log:
+    parquet = path.endswith(".parquet") or first_bytes(path) == PARQUET
+    return _read_parquet(path, advertiser) if parquet else _read_text(path)
+
+
+def _read_text(path: str) -> Log:
+    found = rows(path, (*COLUMNS, OPTIONAL))
+    first = next(found, None)
     if first is None:
         raise UserError(f"{path}: the file is empty, a log with columns {', '.join(COLUMNS)} is expected")
     header = _header(path, *first)
-    body = list(rows if header else chain([first], rows))
-    if not body:
+    at = [0, 1, 2] if header is None else header.places(dict.fromkeys(COLUMNS, ()))
+    kept = _numbers(path, chain([first], found) if header is None else found, at, header or Header(path, *first))
+    if not len(kept[0]):
         raise UserError(f"{path}: no auctions after the header, at least one line is expected")
-    width = len(first[1])
-    for line, cells in body:
-        if len(cells) != width:
-            raise UserError(f"{path}, line {line}: {len(cells)} cells, {width} are expected as in line {first[0]}")
-    at = {c: header.index(c) if header else i for i, c in enumerate(COLUMNS)}
-    numbers = {c: _column(path, body, c, at[c]) for c in COLUMNS}
-    log = Log(numbers["click"].astype(np.int64), numbers["price"].astype(np.int64), numbers["pctr"])
+    click, price, pctr = (np.array(column) for column in kept)
+    expected = float(pctr.sum())
+    if max(expected, click.sum()) > SURE and not 1 / UNLIKE <= expected / max(click.sum(), 1.0) <= UNLIKE:
+        warn(f"{path}, column 'pctr': {expected:.4g} clicks are expected and {click.sum():g} came: are they percents?")
+    log = Log(click.astype(np.int64), price.astype(np.int64), pctr)
     for values in log:
         values.flags.writeable = False
     return log
 
 
-@lru_cache(maxsize=8)
-def _read_parquet(path: str, advertiser: int, mark: int) -> Log:
+def _numbers(path: str, body: Iterator[tuple[int, list[str]]], at: Sequence[int], header: Header) -> list[Any]:
+    """The three columns as numbers [N], a batch of lines after the other: their text would take twenty times the memory."""
+    kept = [array("d") for _ in COLUMNS]
+    while batch := list(islice(body, BATCH)):
+        for line, cells in batch:
+            if len(cells) != len(header.cells):
+                header.check(line, cells)
+        for own, name, i in zip(kept, COLUMNS, at):
+            own.frombytes(_column(path, batch, name, i).tobytes())
+    return kept
+
+
+def _read_parquet(path: str, advertiser: int) -> Log:
     arrow = need("pyarrow")
     parquet = importlib.import_module("pyarrow.parquet")
     try:
@@ -135,6 +158,8 @@ def _read_parquet(path: str, advertiser: int, mark: int) -> Log:
         missing = [name for name in BROUGHT if name not in file.schema_arrow.names]
         if missing:
             raise UserError(f"{path}: column {missing[0]!r} is missing, {', '.join(BROUGHT)} are expected")
+        if file.metadata.num_rows > MOST_BROUGHT:
+            raise UserError(f"{path}: {file.metadata.num_rows:,} rows, legal are {MOST_BROUGHT:,} at most")
         table = parquet.read_table(path, columns=list(BROUGHT), filters=[("advertiserNumber", "=", advertiser)])
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}, a Parquet file is expected") from error
@@ -160,32 +185,26 @@ def _read_parquet(path: str, advertiser: int, mark: int) -> Log:
     return log
 
 
-def _delimiter(path: str) -> str:
-    _, cells = next(lines(path, "\t"), (1, [""]))
-    return "\t" if len(cells) > 1 else ","
-
-
-def _header(path: str, line: int, cells: list[str]) -> list[str]:
-    """Names in the first line; empty where that is data already. Raises UserError where columns are missing."""
-    names = [c.strip().lower() for c in cells]
-    if not any(name in (*COLUMNS, OPTIONAL) for name in names):
-        if len(cells) not in (len(COLUMNS), len(COLUMNS) + 1):
-            order = f"{', '.join(COLUMNS)} and perhaps {OPTIONAL} are expected in this order"
-            raise UserError(f"{path}, line {line}: {len(cells)} columns and no header, {order}")
-        return []
-    missing = [c for c in COLUMNS if c not in names]
-    if missing:
-        raise UserError(f"{path}, line {line}: column {missing[0]!r} is missing, the header must have {', '.join(COLUMNS)}")
-    return names
+def _header(path: str, line: int, cells: list[str]) -> Header | None:
+    """The first line as a header; None where that is data already. Raises UserError where it is neither."""
+    header = Header(path, line, cells)
+    if any(name in (*COLUMNS, OPTIONAL) for name in header.names):
+        return header
+    if len(cells) not in (len(COLUMNS), len(COLUMNS) + 1):
+        order = f"{', '.join(COLUMNS)} and perhaps {OPTIONAL} are expected in this order"
+        raise UserError(f"{path}, line {line}: {len(cells)} columns and no header, {order}")
+    return None
 
 
 def _column(path: str, body: list[tuple[int, list[str]]], name: str, at: int) -> F8:
     """One column as numbers [N]; the first illegal cell is refused by its line."""
     cells = [row[at] for _, row in body]
     try:
-        values = np.array(cells, np.float64)
+        values = np.array([np.nan] if STRANGE.search("".join(cells)) else cells, np.float64)
     except ValueError:
-        values = np.array([_float(cell) for cell in cells])
+        values = np.array([np.nan])
+    if np.isnan(values).any():  # some cell is no number: which one takes longer to find
+        values = np.array([value_of(cell) for cell in cells])
     legal = {
         "click": (np.isin(values, (0, 1)), "0 or 1"),
         "price": ((values >= 0) & (values <= DEAREST) & (np.floor(values) == values), f"a whole number of money units in [0, {DEAREST:g}]"),
@@ -194,12 +213,5 @@ def _column(path: str, body: list[tuple[int, list[str]]], name: str, at: int) ->
     ok, expected = legal[name]
     if not ok.all():
         worst = int(np.argmin(ok))
-        raise UserError(f"{path}, line {body[worst][0]}, column {name!r}: {cells[worst]!r}, {expected} is expected")
+        raise UserError(f"{path}, line {body[worst][0]}, column {name!r}: {shown(cells[worst])}, {expected} is expected")
     return np.asarray(values, np.float64)
-
-
-def _float(cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        return float("nan")

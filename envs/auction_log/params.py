@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from envs.auction_log.data import SYNTHETIC, Log, read_log
+from envs.auction_log.data import BUILT_IN, SYNTHETIC, Log, read_log
 from marl.errors import UserError
-from marl.params import Params, choice, derived, param, text
+from marl.params import Params, choice, data_file, derived, param
 
 SPLITS = ("train", "test")
 CHEAPEST, DEAREST = 1 / 16, 8.0
@@ -23,8 +23,10 @@ class AuctionLogParams(Params):
 
     n_agents: int = param(1, 1, 128, "bidders", "they bid against the log's price and against each other")
     horizon: int = param(50, 1, 100_000, "ticks", "the log is cut into so many runs of lines of equal length")
-    train: str = text(SYNTHETIC, "path of the training log, see envs.auction_log.data; synthetic: a built-in small one")
-    test: str = text(SYNTHETIC + "/2", "path of the held-out log, never read by training or tuning")
+    train: str = data_file(
+        SYNTHETIC, "a log", "path of the training log, see envs.auction_log.data; synthetic: a built-in small one", built_in=BUILT_IN
+    )
+    test: str = data_file(SYNTHETIC + "/2", "a log", "path of the held-out log, never read by training or tuning", built_in=BUILT_IN)
     split: str = choice("train", SPLITS, "the log that is replayed")
     budget: float = param(0.5, 1e-6, 1.0, "share of the log's total cost", "of each bidder")
     advertiser: int = param(0, 0, 10**6, "", "advertiserNumber of a Parquet log whose rows are replayed")
@@ -33,10 +35,7 @@ class AuctionLogParams(Params):
 
     def validate(self) -> None:
         where = type(self).__name__
-        for name in SPLITS:
-            if not getattr(self, name):
-                raise UserError(f"{where}.{name} = '': the path of a log is expected, or {SYNTHETIC}")
-        if self.train.startswith(SYNTHETIC) != self.test.startswith(SYNTHETIC):
+        if len(self.files()) == 1:
             raise UserError(f"{where}.train = {self.train!r} with test = {self.test!r}: two files are expected, or none")
         if self.log("train").click.sum() == 0:
             raise UserError(f"{self.train}: no click among {len(self.log('train').click)} auctions, a training log needs at least one")
@@ -55,7 +54,7 @@ class AuctionLogParams(Params):
 
     def log(self, split: str) -> Log:
         """The log of a split."""
-        return read_log(getattr(self, split), self.advertiser)
+        return read_log(getattr(self, split), self.advertiser, self.mark(split))
 
     @derived
     def varies(self) -> int:

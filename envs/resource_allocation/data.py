@@ -1,4 +1,4 @@
-"""Traces of requests as columns. Schema, a comma-separated table with a header, plain or `.gz`:
+"""Traces of requests as columns. Schema, a text table with a header (`envs.files`), plain or packed:
 
 t_s (arrival, seconds, not decreasing), context_tokens and generated_tokens (whole numbers). Other columns are ignored. It is that
 of the Azure LLM inference traces of 2023 (Azure Public Dataset, CC BY 4.0), of which the built-in synthetic trace has some facts.
@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import csv
 import gzip
+from array import array
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from envs.auction.data import lines, number
+from envs.files import number, table, whole
+from marl.content import read_once, warn
 from marl.errors import UserError
 from marl.game import F8, I8
 
 COLUMNS = ("t_s", "context_tokens", "generated_tokens")
+NAMED = {"t_s": (), "context_tokens": ("contexttokens",), "generated_tokens": ("generatedtokens",)}
+"""The columns, and other names of theirs."""
+RARE, DENSE = 60.0, 1e-4
+"""Mean seconds between requests beyond which a trace looks as if its times were in another unit."""
 SYNTHETIC = "synthetic"
 ROWS, RATE = 4_000, 5.53
 """Requests, and requests a second, of the built-in trace; the rate is that of the conversation trace."""
@@ -38,15 +43,15 @@ class Trace(NamedTuple):
     generated: I8  # [N] tokens
 
 
-def read_trace(path: str) -> Trace:
+def read_trace(path: str, mark: str = "") -> Trace:
     """The trace in a file, or the built-in synthetic one where the path is `synthetic`.
 
-    Raises UserError that names file, line and column for missing columns, broken lines and illegal values.
+    Raises UserError that names file, line and column for missing columns, broken lines and illegal values. `mark`: see `read_once`.
     """
     if path == SYNTHETIC:
         return synthetic_trace()
-    mark = Path(path).stat().st_mtime_ns if Path(path).is_file() else 0
-    return _read(path, mark)
+    found: Trace = _read(path, mark=mark)
+    return found
 
 
 @lru_cache(maxsize=8)
@@ -77,36 +82,27 @@ def _frozen(trace: Trace) -> Trace:
     return trace
 
 
-@lru_cache(maxsize=8)
-def _read(path: str, mark: int) -> Trace:
-    rows = lines(path, ",")
-    line, header = next(rows, (1, []))
-    names = [cell.strip().lower() for cell in header]
-    missing = [column for column in COLUMNS if column not in names]
-    if missing:
-        raise UserError(f"{path}, line {line}: column {missing[0]!r} is missing, the header must have {', '.join(COLUMNS)}")
-    at = [names.index(column) for column in COLUMNS]
-    found: list[list[float]] = []
+@read_once(8)
+def _read(path: str) -> Trace:
+    header, rows = table(path, NAMED)
+    at = header.places(NAMED)
+    times, tokens = array("d"), (array("q"), array("q"))
     for line, cells in rows:
-        if len(cells) != len(header):
-            raise UserError(f"{path}, line {line}: {len(cells)} cells, {len(header)} are expected as in the header")
-        row = [number(path, line, column, cells[i], 0, FARTHEST) for column, i in zip(COLUMNS, at)]
-        _check_row(path, line, row, found[-1] if found else row)
-        found.append(row)
-    if len(found) < 2:
-        raise UserError(f"{path}: {len(found)} requests after the header, at least two are expected")
-    if found[-1][0] <= found[0][0]:
-        raise UserError(f"{path}, column 't_s': all requests come at second {found[0][0]:g}, a span of time is expected")
-    columns: Any = np.array(found).T
-    return _frozen(Trace(columns[0] - columns[0, 0], columns[1].astype(np.int64), columns[2].astype(np.int64)))
-
-
-def _check_row(path: str, line: int, row: list[float], before: list[float]) -> None:
-    if row[0] < before[0]:
-        raise UserError(f"{path}, line {line}, column 't_s': {row[0]:g} after {before[0]:g}, arrivals in order are expected")
-    for column, value in zip(COLUMNS[1:], row[1:]):
-        if value != int(value):
-            raise UserError(f"{path}, line {line}, column {column!r}: {value:g}, a whole number of tokens is expected")
+        time = number(path, line, COLUMNS[0], cells[at[0]], 0, FARTHEST)
+        if times and time < times[-1]:
+            raise UserError(f"{path}, line {line}, column 't_s': {time:g} after {times[-1]:g}, arrivals in order are expected")
+        times.append(time)
+        for column, i, own in zip(COLUMNS[1:], at[1:], tokens):
+            own.append(whole(path, line, column, cells[i], 0, FARTHEST, " of tokens"))
+    if len(times) < 2:
+        raise UserError(f"{path}: {len(times)} requests after the header, at least two are expected")
+    if times[-1] <= times[0]:
+        raise UserError(f"{path}, column 't_s': all requests come at second {times[0]:g}, a span of time is expected")
+    gap = (times[-1] - times[0]) / (len(times) - 1)
+    if not DENSE <= gap <= RARE:
+        warn(f"{path}, column 't_s': a request in {gap:.3g} seconds on average: are the times in another unit than seconds?")
+    arrival = np.array(times)
+    return _frozen(Trace(arrival - arrival[0], *(np.array(own, np.int64) for own in tokens)))
 
 
 def write_trace(path: str, trace: Trace) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from envs.resource_allocation.data import Trace, read_trace
+from envs.resource_allocation.data import SYNTHETIC, Trace, read_trace
+from marl.content import read_once
 from marl.errors import UserError
 from marl.game import F8, I8
 
@@ -86,19 +86,20 @@ def row(name: str, text: str, low: float) -> F8:
     return np.asarray(found[0])
 
 
-def cut(path: str, holdout: float, test: bool, load: float, per_token: float, takes: Layout) -> Requests:
+def cut(path: str, holdout: float, test: bool, load: float, per_token: float, takes: Layout, mark: str = "") -> Requests:
     """The trace's part in ticks. A tick is as long as makes the first part's expected demand `load` times the scarcest resource's capacity.
 
     A request's work is one tick and one more for each `per_token` generated tokens; its class is by terciles (or what part
-    of K classes it falls in) of the first part's context tokens, so that class K - 1 has the longest.
+    of K classes it falls in) of the first part's context tokens, so that class K - 1 has the longest. `mark`: see `read_once`.
     """
-    mark = Path(path).stat().st_mtime_ns if Path(path).is_file() else 0
-    return _cut(path, mark, holdout, test, load, per_token, takes.capacity.tobytes(), takes.demand.tobytes(), takes.demand.shape)
+    shape = takes.capacity.tobytes(), takes.demand.tobytes(), takes.demand.shape
+    found: Requests = _cut(path, holdout, test, load, per_token, *shape, mark=mark)
+    return found
 
 
-@lru_cache(maxsize=32)
+@read_once(32, built_in=SYNTHETIC)
 def _cut(
-    path: str, mark: int, holdout: float, test: bool, load: float, per_token: float, capacity: bytes, demand: bytes, shape: tuple[int, int]
+    path: str, holdout: float, test: bool, load: float, per_token: float, capacity: bytes, demand: bytes, shape: tuple[int, int]
 ) -> Requests:
     trace, jobs = read_trace(path), np.frombuffer(demand, np.int64).reshape(shape)
     total = np.frombuffer(capacity, np.int64).reshape(-1, shape[1]).sum(0)

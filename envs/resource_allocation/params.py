@@ -13,7 +13,7 @@ from envs.resource_allocation.data import SYNTHETIC
 from envs.resource_allocation.layout import Layout, Requests, cut, layout
 from marl.errors import UserError
 from marl.game import F8
-from marl.params import Params, choice, derived, param, text
+from marl.params import Params, choice, data_file, derived, param, text
 
 MECHANISMS = ("fcfs", "priority", "srpt", "max_min", "drf", "proportional_fair", "equal_split", "proportional_share", "arbiter")
 FCFS, PRIORITY, SRPT, MAX_MIN, DRF, PROPORTIONAL_FAIR, EQUAL_SPLIT, PROPORTIONAL_SHARE, ARBITER = range(9)
@@ -57,7 +57,12 @@ class ClusterParams(Params):
     common: bool = param(False, 0, 1, "", "bursts come to all tenants together: a regime")
     amplitude: float = param(0.0, 0.0, 1.0, "share of the mean rate", "of the season of arrivals")
     period: int = param(48, 2, 100_000, "ticks", "of the season and of the carbon signal")
-    trace: str = text(SYNTHETIC, "path of a trace, see envs.resource_allocation.data; synthetic: a built-in small one")
+    trace: str = data_file(
+        SYNTHETIC,
+        "a trace",
+        "path of a trace, see envs.resource_allocation.data; synthetic: a built-in small one",
+        read=("arrivals", "trace"),
+    )
     split: str = choice("train", ("train", "test"), "part of the trace that is replayed; train begins anywhere, test at its beginning")
     holdout: float = param(0.3, 0.01, 0.9, "share of the trace's requests", "the last ones, kept for split test")
     tokens: float = param(50.0, 1e-3, 1e6, "generated tokens a tick", "of a request's work")
@@ -172,7 +177,7 @@ class ClusterParams(Params):
         return int(self.arrivals == "trace" and self.split == "train")
 
     def _requests(self) -> Requests:
-        return cut(self.trace, self.holdout, self.split == "test", self.load, self.tokens, self.layout)
+        return cut(self.trace, self.holdout, self.split == "test", self.load, self.tokens, self.layout, self.mark("trace"))
 
     @property
     def tenant_mixture(self) -> F8:

@@ -7,7 +7,6 @@ S Sterman 1989, "Modeling managerial behavior: misperceptions of feedback in a d
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -19,6 +18,7 @@ from envs.supply_chain.params import SupplyChainParams
 from envs.supply_chain.planning import plans
 from envs.supply_chain.sight import FIXED, NODE_WIDTH, action, of_, own_, shared_, width_of
 from envs.supply_chain.units import deviation, scale_of
+from marl.content import remembered
 from marl.game import F4, F8, I8, bounds
 
 ADJUSTS, SUPPLY_LINE = 0.36, 0.34
@@ -105,7 +105,7 @@ def levels_at(p: SupplyChainParams, factor: npt.ArrayLike) -> F8:
     return np.asarray(np.maximum(cover[:, None] + (f * np.sqrt(cover))[:, None] * deviation(p), 0.0))
 
 
-@lru_cache(maxsize=64)
+@remembered(64)
 def local_levels(p: SupplyChainParams) -> F8:
     """Local levels [N, P], mean demands: those of `levels`, the known optimum of one node, else the best factors that a search finds."""
     if p.levels:
@@ -150,7 +150,7 @@ def late(p: SupplyChainParams) -> F8:
     return found
 
 
-@lru_cache(maxsize=64)
+@remembered(64)
 def reorder_levels(p: SupplyChainParams) -> tuple[F8, F8]:
     """(s, S) of every node and product [N, P], mean demands: exact for one node without a lead and Poisson demand; else the best that a
     search finds of s = factor as of base stock less a tick, S - s = share of the economic order quantity."""
@@ -216,7 +216,7 @@ def _forecast_of_rows(p: SupplyChainParams, obs: F4, rows: F8) -> F8:
     return up_to(p, obs, np.maximum(cover * seen + rows * np.sqrt(cover) * deviation(p)[at], 0.0))
 
 
-@lru_cache(maxsize=64)
+@remembered(64)
 def safety(p: SupplyChainParams) -> F8:
     """Safety stocks [N, 1] of `moving_average`: of a lone node the newsvendor's, else by search, standard deviations."""
     if p.n_agents == 1 and p.unmet == "backlog" and p.demand != "trace":

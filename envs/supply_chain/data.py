@@ -1,8 +1,8 @@
-"""Daily demand of items as columns. Schema, a comma-separated table with a header, plain or `.gz`:
+"""Daily demand of items as columns. Schema, a text table with a header (`envs.files`), plain or packed:
 
-stock_code (the item's name), date (YYYY-MM-DD), units (a whole number of units sold that day). Other columns are ignored; a day that is
-missing sold nothing. It is that of an online retailer's sales of 2010 and 2011 (Chen, Sain and Guo 2012), of which the built-in
-synthetic demand has some facts: intermittent, skewed, busy toward the end of the year, closed on Saturdays.
+stock_code (the item's name), date (YYYY-MM-DD), units (a whole number of units sold that day; several lines of a day add up). Other
+columns are ignored; a day that is missing sold nothing. It is that of an online retailer's sales of 2010 and 2011 (Chen, Sain and Guo
+2012), of which the built-in synthetic demand has some facts: intermittent, skewed, busy toward the end of the year, closed on Saturdays.
 """
 
 from __future__ import annotations
@@ -11,16 +11,18 @@ import csv
 import gzip
 from datetime import date, timedelta
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from envs.auction.data import lines, number
+from envs.files import check_days, day_in, name_in, table, whole
+from marl.content import read_once
 from marl.errors import UserError
 from marl.game import F8
 
 COLUMNS = ("stock_code", "date", "units")
+NAMED = {"stock_code": ("stockcode",), "date": (), "units": ()}
+"""The columns, and other names of theirs."""
 SYNTHETIC = "synthetic"
 ITEMS, DAYS, BEGIN = 32, 374, date(2010, 12, 1)
 """Of the built-in demand; days as in the retailer's file."""
@@ -28,6 +30,8 @@ QUIET, MEDIAN, SPREAD, LOUD = 0.35, 16.0, 1.1, 0.6
 """Ours: chance of a day without a sale, median units of another, their log standard deviation, rise toward the end of the year."""
 SATURDAY = 5
 MOST_UNITS = 1e6
+MOST_CELLS = 50_000_000
+"""Days times items of a table, at most."""
 
 
 class Daily(NamedTuple):
@@ -37,15 +41,15 @@ class Daily(NamedTuple):
     units: F8  # [T, I]
 
 
-def read_daily(path: str) -> Daily:
+def read_daily(path: str, mark: str = "") -> Daily:
     """The demand in a file, or the built-in synthetic one where the path is `synthetic`.
 
-    Raises UserError that names file, line and column for missing columns, broken lines and illegal values.
+    Raises UserError that names file, line and column for missing columns, broken lines and illegal values. `mark`: see `read_once`.
     """
     if path == SYNTHETIC:
         return synthetic_daily()
-    mark = Path(path).stat().st_mtime_ns if Path(path).is_file() else 0
-    return _read(path, mark)
+    found: Daily = _read(path, mark=mark)
+    return found
 
 
 @lru_cache(maxsize=8)
@@ -67,35 +71,22 @@ def _sorted(items: tuple[str, ...], units: F8) -> Daily:
     return Daily(tuple(items[i] for i in order), found)
 
 
-@lru_cache(maxsize=8)
-def _read(path: str, mark: int) -> Daily:
-    rows = lines(path, ",")
-    line, header = next(rows, (1, []))
-    names = [cell.strip().lower() for cell in header]
-    missing = [column for column in COLUMNS if column not in names]
-    if missing:
-        raise UserError(f"{path}, line {line}: column {missing[0]!r} is missing, the header must have {', '.join(COLUMNS)}")
-    at = [names.index(column) for column in COLUMNS]
+@read_once(8)
+def _read(path: str) -> Daily:
+    header, rows = table(path, NAMED)
+    at = header.places(NAMED)
     sold: dict[tuple[str, int], float] = {}
     for line, cells in rows:
-        if len(cells) != len(header):
-            raise UserError(f"{path}, line {line}: {len(cells)} cells, {len(header)} are expected as in the header")
-        item, day, units = (cells[i].strip() for i in at)
-        amount = number(path, line, "units", units, 0, MOST_UNITS)
-        if amount != int(amount):
-            raise UserError(f"{path}, line {line}, column 'units': {amount:g}, a whole number of units is expected")
-        key = (item, _day(path, line, day))
+        item, written, units = (cells[i] for i in at)
+        amount = whole(path, line, "units", units, 0, MOST_UNITS, " of units")
+        key = (name_in(path, line, "stock_code", item), day_in(path, line, "date", written, "a day like 2011-09-30").toordinal())
         sold[key] = sold.get(key, 0.0) + amount
     if not sold:
         raise UserError(f"{path}: no sales after the header, at least one line is expected")
-    return _table(path, sold)
-
-
-def _day(path: str, line: int, text: str) -> int:
-    try:
-        return date.fromisoformat(text).toordinal()
-    except ValueError as error:
-        raise UserError(f"{path}, line {line}, column 'date': {text!r}, a day like 2011-09-30 is expected") from error
+    days = [key[1] for key in sold]
+    found = _table(path, sold)
+    check_days(path, date.fromordinal(min(days)), date.fromordinal(max(days)))
+    return found
 
 
 def _table(path: str, sold: dict[tuple[str, int], float]) -> Daily:
@@ -103,15 +94,17 @@ def _table(path: str, sold: dict[tuple[str, int], float]) -> Daily:
     begin, count = min(days), max(days) - min(days) + 1
     if count < 2 or count > 100_000:
         raise UserError(f"{path}, column 'date': {count} days from the first to the last, legal are 2 to 100000")
+    if count * len(items) > MOST_CELLS:
+        raise UserError(f"{path}: {count} days of {len(items)} items, legal are {MOST_CELLS:,} days x items at most")
     units, place = np.zeros((count, len(items))), {item: i for i, item in enumerate(items)}
     for (item, day), amount in sold.items():
         units[day - begin, place[item]] = amount
     return _sorted(tuple(items), units)
 
 
-def part_of(path: str, count: int, holdout: float, test: bool) -> F8:
+def part_of(path: str, count: int, holdout: float, test: bool, mark: str = "") -> F8:
     """Units a day [T, count] of the first or the held-out days, of the best-selling items of the first days. Raises UserError."""
-    daily = read_daily(path)
+    daily = read_daily(path, mark)
     if count > len(daily.items):
         raise UserError(f"trace = {path!r}: {len(daily.items)} items, retailers x products = {count} are expected at most")
     border = max(1, min(len(daily.units) - 1, round(len(daily.units) * (1 - holdout))))

@@ -14,7 +14,7 @@ from envs.supply_chain.data import SYNTHETIC, part_of
 from envs.supply_chain.layout import MOST, MOST_LEAD, TOPOLOGIES, Network
 from marl.errors import UserError
 from marl.game import F8, I8
-from marl.params import Params, choice, derived, param, text
+from marl.params import Params, choice, data_file, derived, param, text
 
 ACTIONS = ("delta", "level", "quantity")
 DELTA, LEVEL, QUANTITY = range(3)
@@ -87,7 +87,12 @@ class SupplyChainParams(Params):
     calm_length: float = param(40.0, 1.0, 1e6, "ticks", "mean time between")
     step_at: int = param(0, 0, 1_000_000, "tick", "from which means are others; 0: never")
     step_to: float = param(1.0, 0.0, 100.0, "of the mean", "from then on")
-    trace: str = text(SYNTHETIC, "path of daily demand, see envs.supply_chain.data; synthetic: a built-in small one")
+    trace: str = data_file(
+        SYNTHETIC,
+        "daily demand",
+        "path of daily demand, see envs.supply_chain.data; synthetic: a built-in small one",
+        read=("demand", "trace"),
+    )
     split: str = choice("train", ("train", "test"), "part of the trace; train begins at any day, test at its first")
     holdout: float = param(0.27, 0.01, 0.9, "share of the trace's days", "the last ones, kept for split test")
     disruption: float = param(0.0, 0.0, 1.0, "chance a tick", "of a node to fail: it ships nothing")
@@ -264,12 +269,12 @@ class SupplyChainParams(Params):
 
     def _series(self) -> F8:
         """Units a day [T, retailers x P] of the part of the trace."""
-        return part_of(self.trace, len(self._retailers()) * self.products, self.holdout, self.split == "test")
+        return part_of(self.trace, len(self._retailers()) * self.products, self.holdout, self.split == "test", self.mark("trace"))
 
     @property
     def training(self) -> F8:
         """Units a day [T, retailers x P] of the trace's first days."""
-        return part_of(self.trace, len(self._retailers()) * self.products, self.holdout, False)
+        return part_of(self.trace, len(self._retailers()) * self.products, self.holdout, False, self.mark("trace"))
 
     @property
     def mean(self) -> F8:

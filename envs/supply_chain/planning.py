@@ -8,13 +8,13 @@ the rules.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from envs.supply_chain.params import SupplyChainParams
 from envs.supply_chain.sight import FIXED, NODE_WIDTH, of_, own_, width_of
+from marl.content import remembered
 from marl.errors import UserError
 from marl.game import F4, F8
 
@@ -32,7 +32,7 @@ class Programme(NamedTuple):
     matrix: Any
 
 
-@lru_cache(maxsize=16)
+@remembered(16)
 def programme(p: SupplyChainParams) -> Programme:
     """The programme of one product. Raises UserError where scipy is not installed or the network is not of the kind that is planned."""
     if p.n_agents > NODES or p.assembles:

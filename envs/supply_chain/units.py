@@ -5,12 +5,12 @@ is about as much to everybody, whatever the law of demand, the lead time and the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from math import sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from marl.content import remembered
 from marl.game import F8
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def spread(p: SupplyChainParams) -> F8:
     return np.maximum(np.sqrt(deviation(p) ** 2 + moves(p)), LEAST_SPREAD)
 
 
-@lru_cache(maxsize=64)
+@remembered(64)
 def scale_of(p: SupplyChainParams) -> tuple[F8, F8]:
     """What an action of 1 adds and what one of 0 is, mean demands, (unit [N, P], usual [N, P]); a level's unit once more times the cover.
 

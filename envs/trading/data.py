@@ -1,7 +1,8 @@
-"""Files of bars as columns, the law that is fitted to them, and bars drawn from it. Schema, a comma-separated table with a header, plain
-or `.gz`: ticker, date (ISO, increasing for a ticker), open, high, low, close ($, above 0, high the highest and low the lowest), volume
-(shares). A column `adj_close`, where there is one, gives returns (splits and dividends); other columns are ignored. It is that of the WIKI
-end-of-day prices (Quandl), of five of whose stocks over 2000 to 2013 the built-in law has its facts.
+"""Files of bars as columns, the law that is fitted to them, and bars drawn from it. Schema, a text table with a header (`envs.files`),
+plain or packed: ticker (without it the file is of one, named as the file is), date (ISO, increasing for a ticker), open, high, low, close
+($, above 0, high the highest and low the lowest), volume (shares). A column of adjusted closes, where there is one (`adj_close`, and as
+vendors name it: `envs.trading.columns`), gives returns (splits and dividends); other columns are ignored. It is that of the WIKI end-of-day
+prices (Quandl), of five of whose stocks over 2000 to 2013 the built-in law has its facts.
 
 The law, of a ticker: each bar is in one of K states of volatility, a Markov chain; its log return is the state's mean plus its deviation
 times a residual drawn from a table of quantiles, the ticker's own with the chance that correlation leaves, else the market's.
@@ -11,25 +12,32 @@ from __future__ import annotations
 
 import csv
 import gzip
+from array import array
 from datetime import date, timedelta
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from envs.auction.data import lines, number
+from envs.files import check_days, day_in, name_in, number, table
+from envs.trading.columns import COLUMNS, NAMED, lone_ticker, places
 from envs.trading.fit import CHANCES, DAILY, Law
+from marl.content import read_once, warn
 from marl.errors import UserError
 from marl.game import F8
 
-COLUMNS = ("ticker", "date", "open", "high", "low", "close", "volume")
 SYNTHETIC = "synthetic"
 BUILT_IN = 1_500
 """Bars of each ticker of the built-in file."""
 TICKERS = ("AAPL", "MSFT", "GOOGL", "TSLA", "IBM", "KO", "XOM", "WMT", "JPM", "CAT", "PFE", "BA", "DIS", "NKE", "CVX")
 """Labels of the built-in synthetic assets; nothing is these companies'."""
 LARGEST = 1e12
+MOST_NAMED = 20
+"""Tickers of a file in a refusal."""
+NONE = {"", "null", "nan", "na", "n/a", "none", "-"}
+"""What vendors write for the prices of a day without trade."""
+JUMP = 0.47
+"""Log return of a day, of either sign, beyond which it looks like a split: +60 % or -37 %."""
 
 
 class Series(NamedTuple):
@@ -60,42 +68,41 @@ def read_bars(path: str) -> dict[str, Series]:
     """
     if path == SYNTHETIC:
         return synthetic_bars()
-    mark = Path(path).stat().st_mtime_ns if Path(path).is_file() else 0
-    return _read(path, mark)
+    found: dict[str, Series] = _read(path)
+    return found
 
 
-@lru_cache(maxsize=8)
-def _read(path: str, mark: int) -> dict[str, Series]:
-    rows = lines(path, ",")
-    line, header = next(rows, (1, []))
-    names = [cell.strip().lower() for cell in header]
-    missing = [column for column in COLUMNS if column not in names]
-    if missing:
-        raise UserError(f"{path}, line {line}: column {missing[0]!r} is missing, the header must have {', '.join(COLUMNS)}")
-    adjusted = "adj_close" if "adj_close" in names else "close"
-    wanted = (*COLUMNS[2:], adjusted)
-    at = [names.index(column) for column in (*COLUMNS, adjusted)]
-    found: dict[str, list[tuple[str, list[float]]]] = {}
+@read_once(8)
+def _read(path: str) -> dict[str, Series]:
+    header, rows = table(path, {**NAMED, "adj_close": ()})
+    at, empty = places(header), 0
+    wanted = [(header.cells[i].lower(), i) for i in (*at.prices, at.volume, at.adjusted)]
+    found: dict[str, tuple[list[str], array[float]]] = {}
     for line, cells in rows:
-        if len(cells) != len(header):
-            raise UserError(f"{path}, line {line}: {len(cells)} cells, {len(header)} are expected as in the header")
-        ticker, day = cells[at[0]].strip(), cells[at[1]].strip()
-        row = [number(path, line, column, cells[i], 0, LARGEST) for column, i in zip(wanted, at[2:])]
-        own = found.setdefault(ticker, [])
-        _check_row(path, line, ticker, day, row, own[-1][0] if own else "")
-        own.append((day, row))
-    short = [ticker for ticker, own in found.items() if len(own) < 3]
+        if all(cells[i].lower() in NONE for i in at.prices):
+            empty += 1
+            continue
+        ticker = lone_ticker(path) if at.ticker is None else name_in(path, line, "ticker", cells[at.ticker])
+        day = day_in(path, line, "date", cells[at.date], "an ISO date").isoformat()
+        row = [number(path, line, column, cells[i], 0, LARGEST) for column, i in wanted]
+        days, values = found.setdefault(ticker, ([], array("d")))
+        _check_row(path, line, ticker, day, row, days[-1] if days else "")
+        days.append(day)
+        values.extend(row)
+    short = [ticker for ticker, (days, _) in found.items() if len(days) < 3]
     if short or not found:
         raise UserError(f"{path}: {f'ticker {short[0]!r} has under three bars' if short else 'no bars after the header'}")
-    return {ticker: _series(own) for ticker, own in found.items()}
+    if empty:
+        warn(f"{path}: {empty} lines without prices are left out, as days without trade")
+    series = {ticker: _series(days, np.array(values).reshape(-1, len(wanted)).T.copy()) for ticker, (days, values) in found.items()}
+    _check_series(path, series, header.cells[at.adjusted])
+    return series
 
 
 def _check_row(path: str, line: int, ticker: str, day: str, row: list[float], before: str) -> None:
-    try:
-        date.fromisoformat(day)
-    except ValueError as error:
-        raise UserError(f"{path}, line {line}, column 'date': {day!r}, an ISO date is expected") from error
-    if day <= before:
+    if day == before:
+        raise UserError(f"{path}, line {line}, column 'date': {day} is there twice for {ticker}, one bar a day and ticker is expected")
+    if day < before:
         raise UserError(f"{path}, line {line}, column 'date': {day} after {before} of {ticker}, increasing dates are expected")
     first, high, low, close, _, adjusted = row
     if min(first, high, low, close, adjusted) <= 0:
@@ -104,16 +111,31 @@ def _check_row(path: str, line: int, ticker: str, day: str, row: list[float], be
         raise UserError(f"{path}, line {line}: high {high:g} and low {low:g} do not enclose open {first:g} and close {close:g}")
 
 
-def _series(own: list[tuple[str, list[float]]]) -> Series:
-    columns = np.array([row for _, row in own]).T
+def _series(days: list[str], columns: F8) -> Series:
+    """Bars of a ticker; columns [6, T]: open, high, low, close, volume, adjusted close."""
     change = np.insert(np.diff(np.log(columns[5])), 0, 0.0)
-    for column in (*columns, change):
+    for column in (columns, change):
         column.flags.writeable = False
     first, high, low, close, volume = columns[:5]
-    return Series(tuple(day for day, _ in own), first, high, low, close, volume, change)
+    return Series(tuple(days), first, high, low, close, volume, change)
 
 
-@lru_cache(maxsize=32)
+def _check_series(path: str, series: dict[str, Series], source: str) -> None:
+    """Warn of days, and of returns of a day, that look like slips."""
+    check_days(path, *(date.fromisoformat(end(own.dates[i] for own in series.values())) for i, end in ((0, min), (-1, max))))
+    beyond = [
+        (float(own.change[t]), ticker, own.dates[t]) for ticker, own in series.items() for t in np.flatnonzero(np.abs(own.change) > JUMP)
+    ]
+    if beyond:
+        change, ticker, day = max(beyond, key=lambda jump: abs(jump[0]))
+        more = f" (and {len(beyond) - 1} more such days)" if len(beyond) > 1 else ""
+        warn(
+            f"{path}, column {source!r}: {ticker} moves by {np.expm1(change):+.0%} on {day}{more}: a split that is not adjusted? "
+            "returns are of a column adj_close where there is one"
+        )
+
+
+@read_once(32, built_in=SYNTHETIC)
 def replayed(path: str, symbols: str, assets: int, holdout: float, test: bool) -> Bars:
     """The common days of the named tickers, all but the last share `holdout` of them, or those in a test. Raises UserError."""
     file = read_bars(path)
@@ -121,7 +143,8 @@ def replayed(path: str, symbols: str, assets: int, holdout: float, test: bool) -
     lacks = [name for name in names if name not in file]
     if lacks or len(names) < assets:
         said = f"ticker {lacks[0]!r} is not in the file" if lacks else f"{len(file)} tickers, {assets} assets are asked for"
-        raise UserError(f"TradingParams.bars = {path!r}: {said}, it has {', '.join(file)}")
+        more = f" and {len(file) - MOST_NAMED} more" if len(file) > MOST_NAMED else ""
+        raise UserError(f"TradingParams.bars = {path!r}: {said}, it has {', '.join(list(file)[:MOST_NAMED])}{more}")
     days = sorted(set.intersection(*(set(file[name].dates) for name in names)))
     border = int(len(days) * (1 - holdout))
     days = days[border:] if test else days[:border]

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from envs.trading.data import Bars, replayed
+from envs.trading.data import SYNTHETIC, Bars, replayed
 from envs.trading.ledger import MICRO
 from marl.errors import UserError
 from marl.game import F8
-from marl.params import Params, choice, derived, param, text
+from marl.params import Params, choice, data_file, derived, param, text
 
 MECHANISMS = ("impact", "batch", "book")
 IMPACT, BATCH, BOOK = range(3)
@@ -97,7 +97,7 @@ class TradingParams(Params):
     last_aversion: float = param(0.0, 0.0, 1e3, "", "alpha: of the squared last holding, in $^2 over the cash")
     indicators: bool = param(True, 0, 1, "", "technical indicators are seen")
     source: str = choice("synthetic", SOURCES, "bars: prices of a file, see envs.trading.data")
-    bars: str = text("synthetic", "path of a file of bars, see envs.trading.data; synthetic: built-in ones")
+    bars: str = data_file(SYNTHETIC, "a file of bars", "path, see envs.trading.data; synthetic: built-in ones", read=("source", "bars"))
     symbols: str = text("", "names of the assets, parted by blanks; bars: those of the file, none: its first ones")
     split: str = choice("train", ("train", "test"), "part of the bars; train begins anywhere, test at its beginning")
     holdout: float = param(0.3, 0.01, 0.9, "share of the bars", "the last ones, kept for split test")
@@ -216,7 +216,7 @@ class TradingParams(Params):
         return len(self._bars().close) if self.source == "bars" else 1
 
     def _bars(self) -> Bars:
-        return replayed(self.bars, self.symbols, self.assets, self.holdout, self.split == "test")
+        return replayed(self.bars, self.symbols, self.assets, self.holdout, self.split == "test", mark=self.mark("bars"))
 
     @property
     def _spread(self) -> F8:
