@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from marl import plugins, replies, rng
+from marl.convention import LONGEST
 from marl.copies import action_bounds
 from marl.errors import UserError
 from marl.game import B1, F4, RUNNING, TERMINATED, TRUNCATED, Component, Discrete
@@ -23,8 +24,6 @@ from marl.runner import Failure, InTurn, Runner, Together, attempt
 log = logging.getLogger("marl.external")
 
 MEMBERS = ("possible_agents", "observation_space", "action_space", "reset", "step")
-LONGEST = 10_000
-"""Ticks after which an episode is cut that has not ended."""
 WIDE = 4_096
 """Numbers of an observation or a state above which it is said that networks here have no convolutions."""
 
