@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from marl import plugins, replies, rng
 from marl.convention import LONGEST
-from marl.copies import action_bounds
+from marl.copies import action_bounds, checked
 from marl.errors import UserError
 from marl.game import B1, F4, RUNNING, TERMINATED, TRUNCATED, Component, Discrete
 from marl.replayed import Replayed
@@ -144,7 +144,7 @@ class ExternalCopies(Replayed):
 
     def reset(self, seed: int, first: int = 0) -> F4:
         """Start episode 0 of copies first .. first + B - 1 of a run with this seed; returns obs [B, A, O]."""
-        self.key[:] = rng.keys(seed, first, self.n_envs)
+        self.key[:] = rng.keys(checked(seed), first, self.n_envs)
         self.episode[:], self.restarts[:] = 0, 0
         self._begun = True
         return self._start(range(self.n_envs))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from marl import masks, spaces
 from marl.errors import UserError
-from marl.game import B1, Role
+from marl.game import B1, Discrete, Role
 from marl.replies import Malformed, info_of, told
 from marl.runner import Failure, attempt
 
@@ -62,7 +62,8 @@ class Roster:
         found = attempt(lambda: eye.beside(observations[agent]))
         name = eye.masked_by
         if found is None:
-            name = masks.best(info)
+            name, info = masks.best(info), _joined(info, codec)
+            name = masks.STANDARD if masks.STANDARD in info else name
             found = None if name is None or (not codec.choices and masks.kind(name) != masks.SURE) else info[name]
         if found is None or (masks.kind(name) == masks.PERHAPS and not masks.binary(found, codec.choices)):
             return None
@@ -74,6 +75,14 @@ class Roster:
             fault = found if isinstance(found, Failure) else row
             raise Malformed(f"{_spoken(name)} of {agent}: {fault.error if isinstance(fault.error, ValueError) else fault}")
         return row
+
+
+def _joined(info: Mapping[Any, Any], codec: spaces.Codec) -> Mapping[Any, Any]:
+    """The info with the masks of single columns (`marl.spaces.told_mask`) as one."""
+    parts = [f"{masks.STANDARD}/{name}" for name, column in codec.table.items() if isinstance(column, Discrete)]
+    if not parts or parts[0] not in info:
+        return info
+    return {masks.STANDARD: np.concatenate([info[part] for part in parts])}
 
 
 def _spoken(name: Any) -> str:

@@ -55,20 +55,35 @@ def action_space(table: ActionTable, flatten: bool = False) -> spaces.Space[Any]
     return spaces.Dict({n: spaces.Discrete(c.k) if isinstance(c, Discrete) else box({n: c}) for n, c in table.items()})
 
 
-def sampling_mask(table: ActionTable, mask: B1, flatten: bool = False) -> Any:
+def sampling_mask(table: ActionTable, mask: B1) -> Any:
     """The row mask [M] as the action space's `sample(mask=...)` reads it: int8; a tuple for several choices; a dict for mixed columns.
 
-    A flattened space cannot sample with a mask: there it is the row itself, one entry a choice of each Discrete column.
+    A flattened space cannot sample with a mask.
     """
-    written, row = form(table, flatten), mask.astype(np.int8)
-    if written in ("box", "discrete"):
-        return row
-    parts, low = {}, 0
+    written, parts = form(table), _by_column(table, mask)
+    if written == "discrete":
+        return next(iter(parts.values()))
+    return {name: parts.get(name) for name in table} if written == "named" else tuple(parts.values())
+
+
+def told_mask(table: ActionTable, mask: B1, flatten: bool = False) -> dict[str, Any]:
+    """Entries of an info that hold the row mask [M]: "action_mask" of choices alone, else "action_mask/<column>" of every choice.
+
+    Others that find "action_mask" beside a Dict or a Box take it for something that they know how to use (torchrl).
+    """
+    if form(table, flatten) in ("discrete", "choices"):
+        return {masks.STANDARD: sampling_mask(table, mask)}
+    return {f"{masks.STANDARD}/{name}": part for name, part in _by_column(table, mask).items()}
+
+
+def _by_column(table: ActionTable, mask: B1) -> dict[str, npt.NDArray[np.int8]]:
+    """Discrete column -> its part [k] of the row mask [M]."""
+    parts, low, row = {}, 0, mask.astype(np.int8)
     for name, column in table.items():
-        k = column.k if isinstance(column, Discrete) else 0
-        parts[name] = row[low : low + k] if k else None
-        low += k
-    return parts if written == "named" else tuple(parts.values())
+        if isinstance(column, Discrete):
+            parts[name] = row[low : low + column.k]
+            low += column.k
+    return parts
 
 
 @dataclass(frozen=True)
