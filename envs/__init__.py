@@ -18,6 +18,7 @@ from marl.errors import UserError
 from marl.game import Game
 
 if TYPE_CHECKING:
+    from marl.lanes import LaneEnv
     from marl.parallel import ParallelGame
     from marl.vector import VectorGame
 
@@ -90,3 +91,10 @@ def parallel_env(name: str, render_mode: str | None = None, **params: Any) -> Pa
     from marl.parallel import ParallelGame
 
     return ParallelGame(game(name), render_mode=render_mode, **params)
+
+
+def vector_env(name: str, n_envs: int = 1, agent: str | None = None, others: str | None = None, **params: Any) -> LaneEnv:
+    """Lanes of `n_envs` copies of a game as a Gymnasium VectorEnv, for learners of one agent; see `marl.lanes`."""
+    from marl.lanes import LaneEnv
+
+    return LaneEnv(game(name), n_envs, agent, others, **params)
