@@ -98,3 +98,7 @@ def vector_env(name: str, n_envs: int = 1, agent: str | None = None, others: str
     from marl.lanes import LaneEnv
 
     return LaneEnv(game(name), n_envs, agent, others, **params)
+
+
+if "pettingzoo.env_registry" in sys.modules:  # loaded before us: its registry holds our games from here on
+    import_module("envs.zoo")
