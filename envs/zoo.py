@@ -45,7 +45,8 @@ def _version() -> str:
 
 def parallel_env(name: str, max_cycles: int | None = None, **params: Any) -> ParallelGame:
     """`envs.parallel_env`; `max_cycles` is the parameter `horizon` of a game that has one. Raises UserError."""
-    return envs.parallel_env(name, **params, **({} if max_cycles is None else {"horizon": max_cycles}))
+    given = params if max_cycles is None else {**params, "horizon": max_cycles}
+    return envs.parallel_env(name, **given)
 
 
 def env(name: str, max_cycles: int | None = None, **params: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from marl import spaces
+from marl import masks, spaces
 from marl.copies import checked
 from marl.errors import UserError
 from marl.evaluate import choose
@@ -64,7 +64,7 @@ class LaneEnv(VectorEnv[Any, Any, Any]):
 
     def __setstate__(self, kept: dict[str, Any]) -> None:
         draws = kept.pop("draws")
-        vars(self).update(kept)
+        self.__dict__.update(kept)
         self._plan = parts(self.copies, "group")
         self._begin(0)
         for name, script in self._scripts.items():
@@ -101,8 +101,8 @@ class LaneEnv(VectorEnv[Any, Any, Any]):
         if over.any():
             self._add_ends(infos, over)
         self._add_masks(infos)
-        ends = [np.repeat(copies.status == how, len(self._learners)) for how in (TERMINATED, TRUNCATED)]
-        return self._rows(copies.obs), self._lanes(copies.reward).astype(np.float64), *ends, infos
+        terminated, truncated = (np.repeat(copies.status == how, len(self._learners)) for how in (TERMINATED, TRUNCATED))
+        return self._rows(copies.obs), self._lanes(copies.reward).astype(np.float64), terminated, truncated, infos
 
     def _lanes(self, values: Array) -> Array:
         """Rows [N, ...] of the learners out of [B, A, ...]: a copy."""
@@ -156,7 +156,7 @@ class LaneEnv(VectorEnv[Any, Any, Any]):
             return
         rows = self._lanes(self.copies.action_mask)[:, : self._group.mask_width].astype(np.int8)
         if spaces.form(self._group.action, self.flatten) in ("discrete", "choices"):
-            parts_of: dict[str, Array] = {spaces.masks.STANDARD: rows}
+            parts_of: dict[str, Array] = {masks.STANDARD: rows}
         else:
             told = [spaces.told_mask(self._group.action, row, self.flatten) for row in rows]
             parts_of = {key: np.stack([one[key] for one in told]) for key in told[0]}

@@ -111,7 +111,8 @@ class Replayed(Copies):
     def fork(self, copies: Sequence[int] | npt.NDArray[np.int64] | None = None) -> Self:
         """Copies that continue from here on their own, replayed in new environments; a subset where `copies` names one."""
         chosen = self._chosen(copies)
-        other = type(self)(self._make, len(chosen), **self._options)
+        made: Callable[..., Self] = type(self)
+        other = made(self._make, len(chosen), **self._options)
         if not self._begun:
             return other
         mine = self.state_dict()

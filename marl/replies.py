@@ -74,12 +74,12 @@ def reply(result: Any, acted: Collection[Any], known: Collection[Any]) -> Reply:
         if strange:
             raise Malformed(f"{name}s have the key {strange[0]!r}, which is none of possible_agents")
     paid = {agent: number(f"reward of {agent}", rewards[agent]) for agent in acted}
-    ends = [{agent: _flag(f"{name} of {agent}", given[name][agent]) for agent in acted} for name in ("termination", "truncation")]
-    going = [agent for agent in acted if not (ends[0][agent] or ends[1][agent])]
+    over, cut = ({agent: _flag(f"{name} of {agent}", given[name][agent]) for agent in acted} for name in ("termination", "truncation"))
+    going = [agent for agent in acted if not (over[agent] or cut[agent])]
     for name in ("termination", "truncation"):
         if going and ALL in given[name] and _flag(f"{name}s[{ALL!r}]", given[name][ALL]):
             raise Malformed(f"{name}s[{ALL!r}] is true, but {going[0]} goes on: an agent's end is told by its own key")
-    return Reply(observations, paid, *ends, _dict("infos", infos))
+    return Reply(observations, paid, over, cut, _dict("infos", infos))
 
 
 def present(env: Any, known: Collection[Any]) -> list[Any]:

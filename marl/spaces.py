@@ -218,11 +218,9 @@ class Eye:
 
 def eye(space: spaces.Space[Any], where: str, choices: int = 0) -> Eye:
     """The table of a foreign observation space: anything that Gymnasium flattens into a Box. `choices`: entries of its agent's mask."""
-    own, masked_by, kept = space, None, ()
-    if isinstance(space, spaces.Dict):
-        masked_by, kept = _mask_entry(space, where, choices)
-    if masked_by is not None:
-        own = space[kept[0]] if len(kept) == 1 else spaces.Dict({key: space[key] for key in kept})  # type: ignore[index]
+    own, (masked_by, kept) = space, _mask_entry(space, where, choices)
+    if masked_by is not None and isinstance(space, spaces.Dict):
+        own = space[kept[0]] if len(kept) == 1 else spaces.Dict({key: space[key] for key in kept})
     flat = spaces.flatten_space(own) if isinstance(own, spaces.Space) and own.is_np_flattenable else None
     if not isinstance(flat, spaces.Box):
         raise UserError(f"observation space of {where} is {_told(space)}: one that flattens into a Box is expected")
@@ -233,11 +231,13 @@ def eye(space: spaces.Space[Any], where: str, choices: int = 0) -> Eye:
     return Eye(own, table, masked_by, kept)
 
 
-def _mask_entry(space: spaces.Dict, where: str, choices: int) -> tuple[str | None, tuple[str, ...]]:
+def _mask_entry(space: spaces.Space[Any], where: str, choices: int) -> tuple[str | None, tuple[str, ...]]:
     """(the entry that is the action mask, None where none is; the entries that are the observation). Raises UserError.
 
     An entry that only may be a mask is one where it is as wide as the choices and of zeros and ones.
     """
+    if not isinstance(space, spaces.Dict):
+        return None, ()
     entry = masks.best(key for key, part in space.spaces.items() if masks.kind(key) != masks.PERHAPS or _is_mask(part, choices))
     if entry is None:
         inside = [f"{key}.{deep}" for key, part in space.spaces.items() if isinstance(part, spaces.Dict) and (deep := masks.best(part))]

@@ -1,0 +1,81 @@
+"""Learners that know nothing of us train on the first-price auction's view, as it is: each in an environment that has its library.
+
+python -m tests.views.learners stable_baselines 2000
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import envs
+
+warnings.simplefilter("ignore")  # the libraries warn of their own futures
+
+
+def make() -> Any:
+    """The view that all of them train on: two bidders with one continuous column each."""
+    return envs.parallel_env("auction", preset="first_price_two")
+
+
+def stable_baselines(steps: int) -> dict[str, Any]:
+    """PPO of Stable-Baselines3 through SuperSuit, every agent a lane."""
+    import supersuit
+    from stable_baselines3 import PPO
+
+    lanes = supersuit.concat_vec_envs_v1(supersuit.pettingzoo_env_to_vec_env_v1(make()), 2, num_cpus=1, base_class="stable_baselines3")
+    model = PPO("MlpPolicy", lanes, n_steps=64, batch_size=64)
+    model.learn(steps)
+    return {"steps": model.num_timesteps, "loss": float(model.logger.name_to_value["train/value_loss"])}
+
+
+def rllib(steps: int) -> dict[str, Any]:
+    """PPO of RLlib's new stack, both bidders one policy."""
+    from ray.rllib.algorithms.ppo import PPOConfig
+    from ray.rllib.env.wrappers.pettingzoo_env import ParallelPettingZooEnv
+    from ray.tune.registry import register_env
+
+    register_env("auction", lambda _: ParallelPettingZooEnv(make()))
+    config = (
+        PPOConfig()
+        .environment("auction")
+        .env_runners(num_env_runners=0)
+        .multi_agent(policies={"bidder"}, policy_mapping_fn=lambda agent, *_, **__: "bidder")
+        .training(train_batch_size_per_learner=steps // 2, minibatch_size=128, num_epochs=1)
+    )
+    learner = config.build_algo()
+    for _ in range(2):
+        found = learner.train()
+    loss = found["learners"]["bidder"]["total_loss"]
+    done = found["env_runners"]["num_env_steps_sampled_lifetime"]
+    learner.stop()
+    return {"steps": int(done), "loss": float(loss)}
+
+
+def agilerl(steps: int) -> dict[str, Any]:
+    """MATD3 of AgileRL on its own vector environment, whose Boxes of one column come as numbers."""
+    from agilerl.algorithms import MATD3
+    from agilerl.components.multi_agent_replay_buffer import MultiAgentReplayBuffer
+    from agilerl.training.train_multi_agent_off_policy import train_multi_agent_off_policy
+    from agilerl.vector.pz_async_vec_env import AsyncPettingZooVecEnv
+
+    lanes = AsyncPettingZooVecEnv([make] * 2)
+    agents, seen, acts = lanes.possible_agents, *([space(a) for a in lanes.possible_agents] for space in _spaces(lanes))
+    population = [MATD3(seen, acts, agent_ids=agents, vect_noise_dim=2, batch_size=32, learn_step=64, index=0)]
+    memory = MultiAgentReplayBuffer(10_000, ["state", "action", "reward", "next_state", "done"], agent_ids=agents)
+    trained, fitness = train_multi_agent_off_policy(
+        lanes, "auction", "MATD3", population, memory, max_steps=steps, evo_steps=steps // 2, eval_steps=20, eval_loop=1, verbose=False
+    )
+    lanes.close()
+    return {"steps": int(trained[0].steps[-1]), "loss": float(sum(map(float, fitness[0][-1:])))}
+
+
+def _spaces(lanes: Any) -> tuple[Callable[[str], Any], Callable[[str], Any]]:
+    return lanes.single_observation_space, lanes.single_action_space
+
+
+if __name__ == "__main__":
+    print(json.dumps(globals()[sys.argv[1]](int(sys.argv[2]))))
