@@ -304,6 +304,7 @@ class ExternalCopies(Replayed):
             agents = replies.present(self._envs[b], self._row)
             going = replies.who_goes_on(acted, said, agents)
             joined = [agent for agent in agents if agent not in acted]
+            stays = [agent for agent in acted if agent in agents and agent not in going]
             over = not (going or joined)
             self._show(b, [*acted, *joined], said.observations, said.infos)
             self._look(b, over)
@@ -311,6 +312,8 @@ class ExternalCopies(Replayed):
             return str(error)
         for agent, paid in said.rewards.items():
             self.reward[b, self._row[agent]] = paid
+        if stays and going:
+            self._say(f"{stays[0]} is told to have ended, but is still among the agents: it goes on, as long as others do")
         late = not over and len(self._taken[b]) >= self.longest
         if late:
             self._say(f"an episode goes on after {self.longest:,} ticks (env.longest): such a one is cut there, truncated")

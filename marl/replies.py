@@ -96,16 +96,12 @@ def present(env: Any, known: Collection[Any]) -> list[Any]:
 
 
 def who_goes_on(acted: Collection[Any], said: Reply, agents: Collection[Any]) -> list[Any]:
-    """Those of who acted that did not end, which are still among the environment's `agents`, and nobody else. Raises Malformed."""
+    """Those of who acted that did not end, all still among the environment's `agents`. Raises Malformed."""
     going = [agent for agent in acted if not (said.terminated[agent] or said.truncated[agent])]
     lost = [agent for agent in going if agent not in agents]
     if lost:
         where = "no agents are left, but" if not agents else "gone is"
         raise Malformed(f"{where} {lost[0]}{'' if not agents else ', which'} neither terminated nor truncated")
-    over = [agent for agent in acted if agent in agents and agent not in going]
-    if over and going:
-        ended = "terminated" if said.terminated[over[0]] else "truncated"
-        raise Malformed(f"{over[0]} {ended}, but is still among the environment's agents: PettingZoo takes out who ended")
     return going
 
 

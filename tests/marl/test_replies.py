@@ -91,10 +91,6 @@ STEPS = {
         lambda _, o, r, e, c, i: (o, r, e, c | {"__all__": True}, i),
         "truncations['__all__'] is true, but driver_0 goes on: an agent's end is told by its own key",
     ),
-    "who ended is still there": (
-        lambda _, o, r, e, c, i: (o, r, e | {"driver_1": True}, c, i),
-        "driver_1 terminated, but is still among the environment's agents: PettingZoo takes out who ended",
-    ),
     "somebody vanishes": (
         lambda self, o, r, e, c, i: (self.agents.remove("driver_1"), (o, r, e, c, i))[1],
         "gone is driver_1, which neither terminated nor truncated",
@@ -276,3 +272,10 @@ def test_images_are_said(caplog: pytest.LogCaptureFixture) -> None:
     vectorize(type("Seen", (Lanes,), own), 2)
     (said,) = (record.message for record in caplog.records)
     assert said.startswith("lanes_v0: observations of driver, (64, 65), are flattened to 4,160 numbers: networks here have no convolutions")
+
+
+def test_who_is_told_to_have_ended_but_stays_goes_on_with_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    copies = played(stepping(lambda _, o, r, e, c, i: (o, r, e | {"driver_1": True}, c, i)), 3)
+    assert copies.alive.all() and copies.status[0] == 0 and copies.reward.tolist() == [[1.0, 1.0]]
+    (said,) = (record.message for record in caplog.records)
+    assert said == "lanes_v0: driver_1 is told to have ended, but is still among the agents: it goes on, as long as others do"

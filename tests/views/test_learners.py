@@ -1,4 +1,4 @@
-"""AgileRL, RLlib and Stable-Baselines3 train on the first-price auction's view without a wrapper of ours, each in an environment of its own.
+"""AgileRL, RLlib and Stable-Baselines3 train on the first-price auction's view without a wrapper of ours, in environments of their own.
 
 An environment sees the libraries of the one that runs the tests and, before them, those that its own library wants: so torch is not
 installed four times. What cannot be installed is skipped with pip's reason.
