@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import envs
@@ -56,25 +55,30 @@ def rllib(steps: int) -> dict[str, Any]:
 
 
 def agilerl(steps: int) -> dict[str, Any]:
-    """MATD3 of AgileRL on its own vector environment, whose Boxes of one column come as numbers."""
+    """MATD3 of AgileRL on its own vector environment, whose Boxes of one column come as plain numbers."""
     from agilerl.algorithms import MATD3
-    from agilerl.components.multi_agent_replay_buffer import MultiAgentReplayBuffer
+    from agilerl.components.replay_buffer import ReplayBuffer
     from agilerl.training.train_multi_agent_off_policy import train_multi_agent_off_policy
     from agilerl.vector.pz_async_vec_env import AsyncPettingZooVecEnv
 
-    lanes = AsyncPettingZooVecEnv([make] * 2)
-    agents, seen, acts = lanes.possible_agents, *([space(a) for a in lanes.possible_agents] for space in _spaces(lanes))
-    population = [MATD3(seen, acts, agent_ids=agents, vect_noise_dim=2, batch_size=32, learn_step=64, index=0)]
-    memory = MultiAgentReplayBuffer(10_000, ["state", "action", "reward", "next_state", "done"], agent_ids=agents)
+    view, lanes = make(), AsyncPettingZooVecEnv([make] * 2)
+    agents = view.possible_agents
+    spaces = [view.observation_space(a) for a in agents], [view.action_space(a) for a in agents]
+    population = [MATD3(*spaces, agent_ids=agents, vect_noise_dim=2, batch_size=32, learn_step=50)]
     trained, fitness = train_multi_agent_off_policy(
-        lanes, "auction", "MATD3", population, memory, max_steps=steps, evo_steps=steps // 2, eval_steps=20, eval_loop=1, verbose=False
+        lanes, "auction", "MATD3", population, ReplayBuffer(10_000), max_steps=steps, evo_steps=steps // 2, eval_steps=20, verbose=False
     )
     lanes.close()
-    return {"steps": int(trained[0].steps[-1]), "loss": float(sum(map(float, fitness[0][-1:])))}
+    return {"steps": _count(trained[0].steps), "loss": float(_last(fitness))}
 
 
-def _spaces(lanes: Any) -> tuple[Callable[[str], Any], Callable[[str], Any]]:
-    return lanes.single_observation_space, lanes.single_action_space
+def _count(steps: Any) -> int:
+    return int(steps[-1] if isinstance(steps, list) else steps)
+
+
+def _last(values: Any) -> Any:
+    """The last number of lists in lists."""
+    return _last(values[-1]) if isinstance(values, list | tuple) else values
 
 
 if __name__ == "__main__":
