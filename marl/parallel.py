@@ -12,7 +12,7 @@ import numpy.typing as npt
 from gymnasium.utils import seeding
 from pettingzoo import ParallelEnv
 
-from marl import picture, spaces
+from marl import masks, picture, spaces
 from marl.errors import UserError
 from marl.game import F4, TERMINATED, TRUNCATED, Game
 from marl.picture import Card, Gauge
@@ -30,9 +30,10 @@ class ParallelGame(ParallelEnv):
     infos[agent] holds "reward/<component>" and "cost/<column>" of the step, "metric/<name>" at the end of an episode, and,
     where the game masks choices, those of the observation beside it: of a Discrete or MultiDiscrete action "action_mask", in the form
     that the space samples with; of a Dict or flattened one, for which others know no mask, "action_mask/<column>" of every choice
-    (`sampling_mask` is the form that a Dict samples with). A masked choice that is taken all the same counts as the lowest legal one.
-    The observation that an episode ends with is its true last one; `reset()` without a seed starts the next episode of the same run
-    of seeds. A step after the end answers five empty dicts. `np_random` is for whoever wraps the view: the game draws by address.
+    (`sampling_mask` is the form that a Dict samples with), in infos that then have all their keys in every tick, 0 where there is
+    nothing to tell: torchrl takes those of the first reset for all. A masked choice that is taken all the same counts as the lowest
+    legal one. The observation that an episode ends with is its true last one; `reset()` without a seed starts the next episode of the
+    same run of seeds. A step after the end answers five empty dicts. `np_random` is for whoever wraps the view: the game draws by address.
     """
 
     def __init__(self, game: Game, render_mode: str | None = None, flatten: bool = False, **params: Any) -> None:
@@ -56,6 +57,7 @@ class ParallelGame(ParallelEnv):
         self._extra = [*(f"reward/{c}" for c in copies.component_names), *(f"cost/{c}" for c in copies.cost_names)]
         self._parts, self._cut = np.zeros((copies.n_agents, len(self._extra))), len(copies.component_names)
         self._metric = [f"metric/{name}" for name in copies.metric_names]
+        self._blank = dict.fromkeys([*self._extra, *self._metric], 0.0)
         self._masked = game.mask is not None
         self._plain = len(self._groups) == 1 and not self._masked and game.living is None
         self._seeded = self._over = False
@@ -179,7 +181,8 @@ class ParallelGame(ParallelEnv):
             group = seats.group
             for name, row in zip(seats.names, seats.rows):
                 if group.mask_width:
-                    infos[name].update(spaces.told_mask(group.action, padded[row, : group.mask_width], self.flatten))
+                    told = spaces.told_mask(group.action, padded[row, : group.mask_width], self.flatten)
+                    infos[name] = infos[name] | told if masks.STANDARD in told else {**self._blank, **infos[name], **told}
 
     def sampling_mask(self, agent: str) -> Any:
         """What `action_space(agent).sample(mask)` takes for the present tick; None where nothing is masked or it takes none."""

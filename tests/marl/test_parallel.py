@@ -171,8 +171,20 @@ def test_masks_beside_a_dict_and_a_box_are_arrays_by_column() -> None:
             masks = {name: row for name, row in infos[agent].items() if "mask" in name}
             assert "action_mask" not in masks and all(row.dtype == np.int8 and row.ndim == 1 for row in masks.values())
         assert infos["seller_0"]["action_mask/quality"].tolist() == [1, 1, 0]
-    assert {name: row.tolist() for name, row in infos["buyer_0"].items()} == {"action_mask/seller": [1, 1], "action_mask/amount": [1, 1, 0]}
+    assert [infos["buyer_0"][f"action_mask/{name}"].tolist() for name in ("seller", "amount")] == [[1, 1], [1, 1, 0]]
     assert flat.sampling_mask("buyer_0") is None, "a Box samples with none"
+
+
+@pytest.mark.parametrize(("flatten", "agent"), [(False, "seller_0"), (True, "seller_0"), (True, "buyer_0")])
+def test_infos_with_masks_by_column_have_their_keys_from_the_first(flatten: bool, agent: str) -> None:
+    view = ParallelGame(BAZAAR, flatten=flatten, horizon=3)
+    _, infos = view.reset(seed=0)
+    keys, told = set(infos[agent]), []
+    while view.agents:
+        *_, infos = view.step(sample(view, infos))
+        assert set(infos[agent]) == keys
+        told.append([infos[agent][f"metric/{name}"] for name in view.copies.metric_names])
+    assert not np.any(told[:2]) and told[2] == view.copies.metrics[0, view.copies.agents.index(agent)].tolist()
 
 
 def test_seeds() -> None:
