@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import sys
+import types
 from typing import Any
 
 import gymnasium
@@ -16,6 +18,7 @@ import envs
 from marl import UserError, VectorGame
 from marl.evaluate import choose
 from marl.lanes import LaneEnv
+from marl.stable import stable_baselines
 from marl.team import parts, scripted
 from tests.bazaar import BAZAAR
 from tests.commons import COMMONS
@@ -164,3 +167,41 @@ def test_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lanes.num_envs == 3 and lanes.agents == ("harvester_1",) * 3 and lanes.single_action_space == gymnasium.spaces.Box(0, 1, (1,))
     lanes.close()
     lanes.close()
+
+
+def test_without_stable_baselines_its_view_of_lanes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "stable_baselines3", None)
+    with pytest.raises(UserError, match="stable_baselines3 is not installed: pip install stable-baselines3"):
+        stable_baselines(LaneEnv(COMMONS, 1))
+
+
+def test_lanes_for_stable_baselines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it reads of a vector environment, on a base class that is as its own where it matters."""
+
+    class VecEnv:
+        def __init__(self, num_envs: int, seen: Any, acts: Any) -> None:
+            self.num_envs, self.observation_space, self.action_space, self._seeds = num_envs, seen, acts, [4] * num_envs
+
+        def _reset_seeds(self) -> None:
+            self._seeds = [None] * self.num_envs
+
+        def _get_indices(self, indices: Any) -> Any:
+            return range(self.num_envs) if indices is None else indices
+
+    module = types.ModuleType("stable_baselines3.common.vec_env")
+    module.VecEnv = VecEnv  # type: ignore[attr-defined]
+    for name in ("stable_baselines3", "stable_baselines3.common"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    served, own = (LaneEnv(COMMONS, 2, n_agents=1, horizon=2) for _ in range(2))
+    env = stable_baselines(served)
+    np.testing.assert_array_equal(env.reset(), own.reset(seed=4)[0])
+    for t in (1, 2):
+        env.step_async(np.ones((2, 1)))
+        (obs, reward, over, infos), (seen, paid, *_, told) = env.step_wait(), own.step(np.ones((2, 1)))
+        np.testing.assert_array_equal(obs, seen)
+        np.testing.assert_array_equal(reward, paid)
+        assert over.tolist() == [t == 2] * 2
+    assert infos[1]["terminal_observation"].tolist() == told["final_obs"][1].tolist() and not infos[0]["TimeLimit.truncated"]
+    assert infos[0]["metric/harvested"] == told["final_info"]["metric/harvested"][0]
+    assert env.get_attr("render_mode") == [None, None] and env.env_is_wrapped(object, [0]) == [False]

@@ -31,6 +31,17 @@ def stable_baselines(steps: int) -> dict[str, Any]:
     return {"steps": model.num_timesteps, "loss": float(model.logger.name_to_value["train/value_loss"])}
 
 
+def lanes(steps: int) -> dict[str, Any]:
+    """PPO of Stable-Baselines3 on our own lanes: one bidder of 16 copies, the other at the equilibrium of half its value."""
+    from stable_baselines3 import PPO
+
+    from marl.stable import stable_baselines as served
+
+    model = PPO("MlpPolicy", served(envs.vector_env("auction", 16, preset="first_price_two")), n_steps=32, batch_size=128, seed=3)
+    model.learn(steps)
+    return {"steps": model.num_timesteps, "loss": float(model.logger.name_to_value["train/value_loss"])}
+
+
 def rllib(steps: int) -> dict[str, Any]:
     """PPO of RLlib's new stack, both bidders one policy."""
     from ray.rllib.algorithms.ppo import PPOConfig

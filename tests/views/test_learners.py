@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 STEPS = 2_000
 WANTED = {
     "stable_baselines": ("stable-baselines3==2.9.2", "supersuit==3.11.0"),
+    "lanes": ("stable-baselines3==2.9.2",),
     "rllib": ("ray[rllib]==2.60.0",),
     "agilerl": ("agilerl==2.58.0", "peft"),
 }
