@@ -10,6 +10,7 @@ import algorithms
 import curricula
 from experiments.compose import Setup
 from experiments.run_folder import RunFolder
+from experiments.schema import EPISODES, EVALUATIONS
 from marl.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,11 +39,14 @@ def copies_of(setup: Setup) -> MakeCopies:
 def _foreign(setup: Setup) -> MakeCopies:
     env = setup.config["env"]
     options = {key: env[key] for key in ("on_error", "timeout", "retries")}
+    words: set[str] = set()  # what these copies and those of the evaluations have said already
 
     def make(stage: Mapping[str, Any], n: int) -> Copies:
         from marl.external import from_factory
 
-        return from_factory(env["factory"], n, **options, **{**env["kwargs"], **stage})
+        central = getattr(algorithms.load(setup.config["algorithm"]["name"]), "CENTRAL", False)
+        copies = {"longest": env["longest"], "own_state": central, "words": words}
+        return from_factory(env["factory"], n, **options, copies=copies, **{**env["kwargs"], **stage})
 
     return make
 
@@ -53,11 +57,12 @@ def schedule_of(setup: Setup) -> Schedule:
 
     config = setup.config
     in_steps = config["total_episodes"] is None
+    total, asked = config["total_steps"] if in_steps else config["total_episodes"], config["evaluation"]
     return Schedule(
-        total=config["total_steps"] if in_steps else config["total_episodes"],
+        total=total,
         unit="steps" if in_steps else "episodes",
-        evaluation_every=config["evaluation"]["every"],
-        evaluation_episodes=config["evaluation"]["episodes"],
+        evaluation_every=max(1, total // EVALUATIONS) if asked["every"] is None else asked["every"],
+        evaluation_episodes=EPISODES if asked["episodes"] is None else asked["episodes"],
         checkpoint_every=config["checkpoint"]["every"],
         keep=config["checkpoint"]["keep"],
         patience=config["early_stopping"]["patience"],

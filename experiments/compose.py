@@ -10,7 +10,8 @@ from typing import Any
 
 import algorithms
 from experiments import groups, refusals, run_data
-from experiments.schema import DEFAULT_STEPS, EVALUATIONS, TrainConfig, check
+from experiments.schema import DEFAULT_STEPS, EPISODES, EVALUATIONS, TrainConfig, check
+from marl.convention import LONGEST
 from marl.errors import UserError
 from marl.game import Game
 from marl.params import Params
@@ -21,6 +22,10 @@ GROUPS = ("env", "algorithm", "curriculum", "tracker", *OPTIONAL)
 OF_SWEEPS = ("hydra/launcher", "hydra/sweeper", "hydra.launcher.", "hydra.sweeper.")
 """Hydra's own keys that are the user's to set: who runs a sweep, and how."""
 EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE]\+?\d{1,2}")
+FOREIGN = "pettingzoo"
+"""Choice of `env` that is anybody's environment."""
+SHORT = 1_000
+"""Ticks below which no episode is cut where nothing is said."""
 NAMED = ("env.name", "algorithm.name", "curriculum.name")
 
 
@@ -141,10 +146,21 @@ def _fill_counts(values: dict[str, Any]) -> None:
     if values["total_episodes"] is None and values["total_steps"] is None:
         values["total_steps"] = DEFAULT_STEPS
     total = values["total_steps"] if values["total_episodes"] is None else values["total_episodes"]
-    if values["evaluation"]["every"] is None:
-        values["evaluation"]["every"] = max(1, total // EVALUATIONS)
+    often, asked = max(1, total // EVALUATIONS), values["evaluation"]
     if values["checkpoint"]["every"] is None:
-        values["checkpoint"]["every"] = values["evaluation"]["every"]
+        values["checkpoint"]["every"] = often if asked["every"] is None else asked["every"]
+    if values["env"]["name"] == FOREIGN:
+        _fill_longest(values)
+        return  # evaluations wait until it is known how long episodes are: `experiments.foresight`
+    asked["every"] = often if asked["every"] is None else asked["every"]
+    asked["episodes"] = EPISODES if asked["episodes"] is None else asked["episodes"]
+
+
+def _fill_longest(values: dict[str, Any]) -> None:
+    """Ticks after which an episode of a foreign environment is cut: an episode much longer than the run would not be learned from."""
+    if values["env"]["longest"] is None:
+        ticks = LONGEST if values["total_steps"] is None else values["total_steps"] // values["n_envs"]
+        values["env"]["longest"] = min(LONGEST, max(SHORT, ticks))
 
 
 def _fill_env(env: dict[str, Any], curriculum: str | None) -> tuple[Game | None, Params | None]:
@@ -154,7 +170,7 @@ def _fill_env(env: dict[str, Any], curriculum: str | None) -> tuple[Game | None,
     """
     import envs
 
-    if env["name"] == "pettingzoo":
+    if env["name"] == FOREIGN:
         check(groups.ForeignEnv, env, "env.")
         return None, None
     game = envs.game(env["name"])

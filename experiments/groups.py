@@ -11,7 +11,7 @@ from typing import Any, Optional, get_type_hints
 from algorithms import ALGORITHMS, settings_of
 from curricula import CURRICULA
 from envs import GAMES
-from experiments.schema import Tracker, TrainConfig
+from experiments.schema import COUNT, Tracker, TrainConfig, maybe
 from marl.errors import UserError
 from marl.game import Game
 from marl.params import Limits, param, text
@@ -36,6 +36,9 @@ class ForeignEnv:
     )
     timeout: float = param(60.0, 1e-3, 1e6, "s", "of one async step")
     retries: int = param(2, 0, 1000, "tries", "of a failed async reset or step")
+    longest: int | None = maybe(
+        1, COUNT, "ticks", "after which an episode that goes on is cut; null: 10000, or those of the run a copy, but 1000 at least"
+    )
 
 
 @dataclass

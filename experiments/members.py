@@ -9,6 +9,7 @@ from experiments import ensembles, resumption, training
 from experiments.compose import Setup, compose
 from experiments.ensembles import Asked
 from experiments.run_folder import RunFolder
+from experiments.schema import EPISODES
 from marl.errors import UserError
 
 CHOSEN_HERE = ("experiment", "run_dir", "ensemble.members", "ensemble.kind")
@@ -38,5 +39,5 @@ def train(setup: Setup, overrides: Sequence[str]) -> str:
         else:
             training.begin(member)
     asked = Asked(kind, output=root / REPORT)
-    told = ensembles.command([str(root / name) for name in names], asked, setup.config["evaluation"]["episodes"], "result")
+    told = ensembles.command([str(root / name) for name in names], asked, setup.config["evaluation"]["episodes"] or EPISODES, "result")
     return f"{told}\nrun folders: {root}/{{{','.join(names)}}}, report: {root / REPORT}"

@@ -22,6 +22,8 @@ DEFAULT_STEPS = 1_000_000
 """Environment steps of a run that names neither total_steps nor total_episodes."""
 EVALUATIONS = 20
 """Evaluations of a run that does not say how often."""
+EPISODES = 32
+"""Episodes of an evaluation of a game, where nothing is said. Of foreign environments both are made to fit (`experiments.foresight`)."""
 
 
 def maybe(low: float, high: float, unit: str, help: str) -> Any:
@@ -32,7 +34,9 @@ def maybe(low: float, high: float, unit: str, help: str) -> Any:
 @dataclass
 class Evaluation:
     every: int | None = maybe(1, COUNT, "steps or episodes", "between evaluations; null: a twentieth of the run")
-    episodes: int = param(32, 2, 1_000_000, "episodes", "of each evaluation, on fixed seeds; an interval needs two")
+    episodes: int | None = maybe(
+        2, 1_000_000, "episodes", "of each evaluation, on fixed seeds; an interval needs two; null: 32, or as a foreign environment allows"
+    )
     sample: bool = field(
         default=False, metadata={"limits": Limits(help="whether policies draw from their distributions, instead of acting at their mode")}
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments import run_data, run_folder, runlog
+from experiments import foresight, run_data, run_folder, runlog
 from experiments.cli import load_modules, parser
 from experiments.compose import Setup, accepted, compose
 from experiments.run_folder import RunFolder
@@ -57,6 +57,7 @@ def begin(setup: Setup) -> Result:
     """Run to the end in a new folder. One that is refused before its first checkpoint leaves no folder behind. Raises UserError."""
     if setup.config["ensemble"]["members"]:
         raise UserError("ensemble.members: an ensemble is trained by marl train without -m, legal is [] here")
+    setup = foresight.measured(setup)
     folder = run_folder.create(Path(setup.config["run_dir"]), setup.config)
     try:
         return execute(setup, folder)

@@ -17,6 +17,8 @@ REWARDS = (INDIVIDUAL, "team_sum", "team_mean")
 BOOTSTRAP, TERMINAL = "bootstrap", "terminal"
 TIME_LIMITS = (BOOTSTRAP, TERMINAL)
 ENSEMBLES = ("mean", "vote", "uncertainty")
+LONGEST = 10_000
+"""Ticks after which an episode of a foreign environment is cut that has not ended."""
 
 
 def pay(

@@ -247,6 +247,13 @@ class Copies(ABC):
         """Release what the copies hold."""
 
 
+def checked(seed: int) -> int:
+    """The seed of a reset. Raises UserError for one below 0, as Gymnasium and PettingZoo do; `marl.rng` refuses what is no number."""
+    if isinstance(seed, int | np.integer) and seed < 0:
+        raise UserError(f"seed = {seed}: legal are whole numbers from 0")
+    return seed
+
+
 def action_bounds(groups: Sequence[Group], columns: int) -> tuple[F8, F8, B1]:
     """(low, high, whole), each [A, widest U]; padding columns are legal at 0 alone."""
     agents = sum(g.n for g in groups)

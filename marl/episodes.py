@@ -212,5 +212,6 @@ def _keys(name: str, when: str, acted: list[str], given: dict[str, dict[str, Any
 
 def _sampled(env: Any, infos: dict[str, Any]) -> dict[str, Any]:
     """A random action of every agent, a legal one where a mask is given."""
-    flat = getattr(env, "flatten", False)
-    return {a: env.action_space(a).sample(None if flat else infos[a].get("action_mask")) for a in env.agents}
+    if hasattr(env, "sampling_mask"):
+        return {a: env.action_space(a).sample(env.sampling_mask(a)) for a in env.agents}
+    return {a: env.action_space(a).sample(infos[a].get("action_mask")) for a in env.agents}

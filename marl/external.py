@@ -1,31 +1,34 @@
-"""Any PettingZoo ParallelEnv as the same arrays as a compiled game, with an exact resume where the environment is deterministic."""
+"""Any PettingZoo ParallelEnv as the same arrays as a compiled game."""
 
 from __future__ import annotations
 
 import inspect
-import re
-import warnings
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from marl import plugins, rng, spaces
-from marl.copies import SHOWN, Copies, action_bounds
+from marl import plugins, replies, rng
+from marl.convention import LONGEST
+from marl.copies import action_bounds, checked
 from marl.errors import UserError
-from marl.game import B1, F4, RUNNING, TERMINATED, TRUNCATED, Component, Discrete, Role
+from marl.game import B1, F4, RUNNING, TERMINATED, TRUNCATED, Component, Discrete
+from marl.replayed import Replayed
+from marl.replies import Malformed
+from marl.roster import Roster
 from marl.runner import Failure, InTurn, Runner, Together, attempt
 
+log = logging.getLogger("marl.external")
+
 MEMBERS = ("possible_agents", "observation_space", "action_space", "reset", "step")
+WIDE = 4_096
+"""Numbers of an observation or a state above which it is said that networks here have no convolutions."""
 
 
-class InexactResume(UserWarning):
-    """An environment that did not repeat its episode when it was replayed."""
-
-
-class ExternalCopies(Copies):
+class ExternalCopies(Replayed):
     """`n_envs` environments that `make_env()` makes; see `marl.copies.Copies` for the arrays.
 
     Agents with the same name stem and spaces form a group; rows are ordered by group, `agents` holds the environment's own names.
@@ -35,41 +38,59 @@ class ExternalCopies(Copies):
     `on_error` says what happens when an environment raises, takes too long or breaks the PettingZoo contract: "raise" (the default,
     for ordinary environments) refuses; "restart" (the default for coroutines) makes the copy anew in a new episode, TRUNCATED in
     that row, and counts it in `restarts` [B]. A step is never repeated, for it may have happened; a reset is tried `retries` times more.
+
+    An episode that goes on after `longest` ticks is cut there (TRUNCATED). `own_state`: whether the environment's `state()` is the
+    global state, else its observations are; one that fails when nobody is left has its last good answer. What is cut or replaced is
+    said once (a warning of the logger marl.external) for all that have the set `words` in common.
     """
 
     def __init__(
-        self, make_env: Callable[[], Any], n_envs: int = 1, *, on_error: str | None = None, timeout: float = 60.0, retries: int = 2
+        self,
+        make_env: Callable[[], Any],
+        n_envs: int = 1,
+        *,
+        on_error: str | None = None,
+        timeout: float = 60.0,
+        retries: int = 2,
+        longest: int = LONGEST,
+        own_state: bool = True,
+        words: set[str] | None = None,
     ) -> None:
         if on_error not in (None, "raise", "restart") or not timeout > 0 or not (isinstance(retries, int) and retries >= 0):
             raise UserError(
                 f"on_error = {on_error!r}, timeout = {timeout} s, retries = {retries}: legal are raise or restart, above 0, from 0"
             )
-        self._make = make_env
-        self._options: dict[str, Any] = {"on_error": on_error, "timeout": timeout, "retries": retries}
+        if not isinstance(longest, int) or longest < 1:
+            raise UserError(f"longest = {longest!r} ticks: legal are whole numbers from 1")
+        self._make, self.longest, self._words = make_env, longest, set() if words is None else words
+        self._options: dict[str, Any] = {"on_error": on_error, "timeout": timeout, "retries": retries, "longest": longest}
+        self._options |= {"own_state": own_state, "words": self._words}
         self.name = getattr(make_env, "__name__", "environment")
         first = self._new()
-        self.name = str(getattr(first, "metadata", {}).get("name", type(first).__name__))
+        self.name = str((getattr(first, "metadata", None) or {}).get("name", type(first).__name__))
         together = inspect.iscoroutinefunction(first.reset) or inspect.iscoroutinefunction(first.step)
         self.on_error = on_error or ("restart" if together else "raise")
         self.retries, self._closed = retries, False
         self._runner: Runner = Together(timeout) if together else InTurn()
         try:
-            self._build(first, n_envs)
+            self._build(first, n_envs, own_state)
         except Exception:
             self._runner.close()
             raise
 
-    def _build(self, first: Any, n_envs: int) -> None:
-        roles = self._arrange(first)
-        self._own_state = (columns := self._probe(first)) > 0
-        self._allocate(roles, n_envs, components={"reward": Component()}, state_columns=columns)
+    def _build(self, first: Any, n_envs: int, own_state: bool) -> None:
+        self._roster = Roster(first, self.name)
+        columns = self._probe(first, own_state)
+        self._own_state = columns > 0
+        self._allocate(self._roster.roles, n_envs, components={"reward": Component()}, state_columns=columns)
+        self._tell_of_images(columns)
         self.own_ends: tuple[B1, B1] = np.zeros_like(self.alive), np.zeros_like(self.alive)
-        self.agents = tuple(a for names in self._members for a in names)
-        self._row = {agent: row for row, agent in enumerate(self.agents)}
+        self.agents, self._row = self._roster.agents, self._roster.row
         self._envs = [first, *(self._new() for _ in range(n_envs - 1))]
         self._low, self._high, self._whole = action_bounds([v.group for v in self.groups.values()], self.action.shape[2])
         self.key, self.episode = np.zeros(n_envs, np.uint64), np.zeros(n_envs, np.int64)
         self.restarts = np.zeros(n_envs, np.int64)
+        self._acting: list[list[Any]] = [[] for _ in range(n_envs)]  # in the environment's own order
         self._taken: list[list[npt.NDArray[np.float64]]] = [[] for _ in range(n_envs)]
 
     def _new(self) -> Any:
@@ -82,38 +103,48 @@ class ExternalCopies(Copies):
             raise UserError(f"{self.name} made a {type(env).__name__}, which is not a PettingZoo ParallelEnv: it {reason}")
         return env
 
-    def _probe(self, env: Any) -> int:
-        """Columns of the environment's own global state, 0 where it has none; notes whether it masks choices."""
+    def _probe(self, env: Any, own_state: bool) -> int:
+        """Columns of the environment's own global state, 0 where it has none or is not asked; notes whether it masks choices."""
         result = self._runner.run([partial(env.reset, seed=0)])[0]
-        if isinstance(result, Failure):
-            raise UserError(f"{self.name}, first reset: {result}") from result.error
-        observations, infos = result
-        self.masked = any(self._eyes[a].mask(observations[a], infos.get(a) or {}) is not None for a in observations)
         try:
-            return int(np.size(env.state()))
-        except (NotImplementedError, AttributeError):  # PettingZoo's way to say that there is none
-            return 0
+            observations, infos = replies.opening(result)
+            acting = replies.present(env, self._roster.row)
+            self.masked = any(self._roster.legal(a, observations, infos) is not None for a in acting)
+            if not own_state:
+                return 0
+            given = attempt(lambda: env.state())
+            if given is None or (isinstance(given, Failure) and isinstance(given.error, NotImplementedError | AttributeError)):
+                return 0  # PettingZoo's ways to say that there is none
+            return len(self._state_of(given))
+        except Malformed as error:
+            raise UserError(f"{self.name}, first reset: {error}") from (result.error if isinstance(result, Failure) else error)
 
-    def _arrange(self, env: Any) -> list[Role]:
-        """Roles of agents with the same stem and spaces, and what reads and writes their spaces."""
-        traits: list[tuple[str, Any, Any]] = []
-        self._members: list[list[Any]] = []
-        for agent in env.possible_agents:
-            trait = (_stem(agent), env.observation_space(agent), env.action_space(agent))
-            if trait not in traits:
-                traits.append(trait)
-                self._members.append([])
-            self._members[traits.index(trait)].append(agent)
-        self._eyes = {a: spaces.eye(env.observation_space(a), f"{a} in {self.name}") for a in env.possible_agents}
-        self._codecs = {a: spaces.codec(env.action_space(a), f"{a} in {self.name}") for a in env.possible_agents}
-        stems = [_stem(names[0]) for names in self._members]
-        labels = [stem if stems.count(stem) == 1 else str(n[0]) for n, stem in zip(self._members, stems)]
-        tables = [(self._eyes[names[0]].table, self._codecs[names[0]].table) for names in self._members]
-        return [Role(label, len(names), *own) for label, names, own in zip(labels, self._members, tables)]
+    def _state_of(self, given: Any) -> F4:
+        """What `state()` gave, as a row [S]. Raises Malformed."""
+        if isinstance(given, Failure):
+            raise Malformed(f"state(): {given}; the global state as an array is expected")
+        return replies.row_of("state()", given)
+
+    def _tell_of_images(self, columns: int) -> None:
+        for name, view in self.groups.items():
+            if view.group.width > WIDE:
+                shape = self._roster.images[name] or "several parts"
+                self._say(
+                    f"observations of {name}, {shape}, are flattened to {view.group.width:,} numbers: networks here have no convolutions, "
+                    f"above {WIDE:,} they are slow and learn little of an image; make it smaller with a wrapper (supersuit.resize_v1)"
+                )
+        if columns > WIDE:
+            self._say(f"state() has {columns:,} numbers: critics here have no convolutions, above {WIDE:,} they are slow and learn little")
+
+    def _say(self, text: str) -> None:
+        """Warn, once for each text."""
+        if text not in self._words:
+            self._words.add(text)
+            log.warning("%s: %s", self.name, text)
 
     def reset(self, seed: int, first: int = 0) -> F4:
         """Start episode 0 of copies first .. first + B - 1 of a run with this seed; returns obs [B, A, O]."""
-        self.key[:] = rng.keys(seed, first, self.n_envs)
+        self.key[:] = rng.keys(checked(seed), first, self.n_envs)
         self.episode[:], self.restarts[:] = 0, 0
         self._begun = True
         return self._start(range(self.n_envs))
@@ -164,42 +195,52 @@ class ExternalCopies(Copies):
     def _enter(self, b: int, result: Any) -> str | None:
         """Write what a reset gave into the rows of copy b; returns what is wrong with it."""
         self._taken[b] = []
-        if isinstance(result, Failure):
-            return str(result)
-        observations, infos = result
-        fault = self._show(b, self._envs[b].agents, observations, infos)
-        if not fault:
-            self._seat(b)
-        return fault
+        try:
+            observations, infos = replies.opening(result)
+            agents = replies.present(self._envs[b], self._row)
+            if not agents:
+                raise Malformed("nobody is among its agents after reset")
+            self._show(b, agents, observations, infos, first=True)
+            self._look(b, over=False)
+        except Malformed as error:
+            return str(error)
+        self._seat(b, agents)
+        return None
 
-    def _seat(self, b: int) -> None:
+    def _seat(self, b: int, agents: list[Any]) -> None:
         """Who acts next: the environment's present agents."""
+        self._acting[b] = agents
         self.alive[b] = False
-        self.alive[b, [self._row[agent] for agent in self._envs[b].agents]] = True
+        self.alive[b, [self._row[agent] for agent in agents]] = True
 
-    def _show(self, b: int, agents: Sequence[str], observations: Mapping[str, Any], infos: Mapping[str, Any]) -> str | None:
+    def _show(self, b: int, agents: Sequence[Any], observations: Mapping[Any, Any], infos: Mapping[Any, Any], first: bool = False) -> None:
+        """Write observations and masks of these agents into the rows of copy b. Raises Malformed."""
         self.obs[b], self.action_mask[b] = 0.0, True
         for agent in agents:
-            if agent not in self._row:
-                return f"agent {agent!r} is none of possible_agents"
-            if agent not in observations:
-                return f"observation of {agent} is missing"
-            row, eye = self._row[agent], self._eyes[agent]
-            seen = eye.see(observations[agent])
-            if seen.shape != (len(eye.table),):
-                return f"observation of {agent} has {seen.size} numbers, its space {len(eye.table)}"
-            if not np.isfinite(seen).all():
-                return f"observation of {agent} is not finite, number {int(np.argmin(np.isfinite(seen)))}"
+            row, seen = self._row[agent], self._roster.see(agent, observations)
             self.obs[b, row, : len(seen)] = seen
-            if (mask := eye.mask(observations[agent], infos.get(agent) or {})) is not None:
-                try:
-                    legal = self._codecs[agent].mask(mask)
-                except (ValueError, KeyError) as error:
-                    return f"action mask of {agent}: {error}"
-                self.action_mask[b, row, : len(legal)] = legal
-        if self._own_state:
-            self.state[b] = np.asarray(self._envs[b].state()).reshape(-1)
-        return None
+            legal = self._roster.legal(agent, observations, infos)
+            if legal is None:
+                continue
+            if not self.masked:
+                when = "a later reset" if first else "a step"
+                raise Malformed(f"action mask of {agent}: there was none after the first reset, a mask that comes with {when} is not seen")
+            self.action_mask[b, row, : len(legal)] = legal
+
+    def _look(self, b: int, over: bool) -> None:
+        """Write the environment's own state into the row of copy b; where nobody is left, the last good one may stay. Raises Malformed."""
+        if not self._own_state:
+            return
+        try:
+            row = self._state_of(attempt(lambda: self._envs[b].state()))
+            if len(row) != self.state.shape[1]:
+                raise Malformed(f"state() has {len(row)} numbers, it had {self.state.shape[1]} after the first reset")
+        except Malformed as error:
+            if not over:
+                raise
+            self._say(f"{error}; nobody is left, its last good answer stands for it")
+            return
+        self.state[b] = row
 
     def step(self, action: Any) -> None:
         """One tick of all copies. action [B, A, U] in the units of the action table; what is outside is clipped into it."""
@@ -249,113 +290,48 @@ class ExternalCopies(Copies):
         """Step the environments of these copies with what stands in `action`, which is kept for a replay."""
         calls = []
         for b in copies:
-            rows = {agent: self._row[agent] for agent in self.agents if self.alive[b, self._row[agent]]}
-            codecs = {agent: self._codecs[agent] for agent in rows}
-            given = {a: c.decode(self.action[b, rows[a], : len(c.table)]) for a, c in codecs.items()}
+            codecs = {agent: self._roster.codecs[agent] for agent in self._acting[b]}
+            given = {a: c.decode(self.action[b, self._row[a], : len(c.table)]) for a, c in codecs.items()}
             calls.append(partial(self._envs[b].step, given))
             self._taken[b].append(self.action[b].copy())
         return self._runner.run(calls)
 
     def _take(self, b: int, result: Any) -> str | None:
         """Write what a step gave into the rows of copy b; returns what is wrong with it."""
-        observations, rewards, terminated, truncated, infos = result
-        acted = [agent for agent, row in self._row.items() if self.alive[b, row]]
-        for name, given in (("reward", rewards), ("termination", terminated), ("truncation", truncated)):
-            missing = [agent for agent in acted if agent not in given]
-            if missing:
-                return f"{name} of {missing[0]} is missing"
-        joined = [agent for agent in self._envs[b].agents if agent not in acted]
-        fault = self._show(b, acted + joined, observations, infos)
-        if fault:
-            return fault
-        for agent in acted:
-            self.reward[b, self._row[agent]] = rewards[agent]
-        if not np.isfinite(self.reward[b]).all():
-            return f"reward of {self.agents[int(np.argmin(np.isfinite(self.reward[b])))]} is not finite"
-        going = [agent for agent in acted if not (terminated[agent] or truncated[agent])]
-        if going and not self._envs[b].agents:
-            return f"no agents are left, but {going[0]} neither terminated nor truncated"
-        over, (ended, cut) = not (going or joined), self.own_ends
-        if not over:
-            self._seat(b)
-        gone = [agent for agent in acted if over or not self.alive[b, self._row[agent]]]
-        rows = [self._row[agent] for agent in gone]
-        ended[b] = cut[b] = False
-        ended[b, rows] = [terminated[agent] for agent in gone]
-        cut[b, rows] = [truncated[agent] and not terminated[agent] for agent in gone]
-        if over:
-            self.status[b] = TRUNCATED if cut[b].any() else TERMINATED
+        acted = self._acting[b]
+        try:
+            said = replies.reply(result, acted, self._row)
+            agents = replies.present(self._envs[b], self._row)
+            going = replies.who_goes_on(acted, said, agents)
+            joined = [agent for agent in agents if agent not in acted]
+            stays = [agent for agent in acted if agent in agents and agent not in going]
+            over = not (going or joined)
+            self._show(b, [*acted, *joined], said.observations, said.infos)
+            self._look(b, over)
+        except Malformed as error:
+            return str(error)
+        for agent, paid in said.rewards.items():
+            self.reward[b, self._row[agent]] = paid
+        if stays and going:
+            self._say(f"{stays[0]} is told to have ended, but is still among the agents: it goes on, as long as others do")
+        late = not over and len(self._taken[b]) >= self.longest
+        if late:
+            self._say(f"an episode goes on after {self.longest:,} ticks (env.longest): such a one is cut there, truncated")
+        self._end(b, said, agents, over or late)
         return None
 
-    @property
-    def address(self) -> rng.Address:
-        """Key, episode and tick [B] of the copies."""
-        return self.key, self.episode, np.array([len(actions) for actions in self._taken], np.int64)
-
-    def _records(self) -> dict[str, npt.NDArray[Any]]:
-        return {"key": self.key, "episode": self.episode, "restarts": self.restarts, **{name: getattr(self, name) for name in SHOWN}}
-
-    def state_dict(self) -> dict[str, Any]:
-        """The arrays, and for each copy the actions since its reset, from which it can be replayed: taken [sum of lengths, A, U]."""
-        taken = [action for actions in self._taken for action in actions]
-        shape = (0, *self.action.shape[1:])
-        own = {"length": np.array([len(a) for a in self._taken]), "taken": np.array(taken) if taken else np.zeros(shape)}
-        return {name: values.copy() for name, values in self._records().items()} | own
-
-    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Continue where `state_dict` was taken, by replaying each copy's episode from its seed.
-
-        Warns with `InexactResume` where a copy does not come out bit for bit: it goes on from what it now shows, or from the
-        beginning of its next episode where this one ended.
-        """
-        for name in ("length", "taken"):
-            if name not in saved:
-                raise UserError(f"saved state of {self.name} lacks {name!r}")
-        self._load(self._records(), saved)
-        self._begun = True
-        lost = self._replay(np.asarray(saved["length"]), np.asarray(saved["taken"]))
-        shown = ("obs", "alive", "action_mask", "state")
-        differ = {b for name in shown for b in range(self.n_envs) if not np.array_equal(getattr(self, name)[b], saved[name][b])}
-        self._load({name: values for name, values in self._records().items() if name not in shown}, saved)
-        if lost:
-            self.next_episode(sorted(lost))
-        if lost | differ:
-            text = ", ".join(str(b) for b in sorted(lost | differ))
-            warnings.warn(
-                f"{self.name} did not repeat its episode in copies {text}: it is not deterministic, the resume is not exact",
-                InexactResume,
-                stacklevel=2,
-            )
-
-    def _replay(self, lengths: npt.NDArray[Any], taken: npt.NDArray[Any]) -> set[int]:
-        """Replay all copies; returns those whose episode broke or ended on the way."""
-        starts = np.cumsum(lengths) - lengths
-        self._open(range(self.n_envs))
-        lost: set[int] = set()
-        for t in range(int(lengths.max())):
-            copies = [b for b in range(self.n_envs) if lengths[b] > t and b not in lost]
-            for b in copies:
-                self.action[b] = taken[starts[b] + t]
-            self.status[copies] = RUNNING
-            for b, result in zip(copies, self._advance(copies)):
-                fault = str(result) if isinstance(result, Failure) else self._take(b, result)
-                if fault or self.status[b] != RUNNING:
-                    lost.add(b)
-        self._gather_state()
-        return lost
-
-    def fork(self, copies: Sequence[int] | npt.NDArray[np.int64] | None = None) -> Self:
-        """Copies that continue from here on their own, replayed in new environments; a subset where `copies` names one."""
-        chosen = self._chosen(copies)
-        other = type(self)(self._make, len(chosen), **self._options)
-        if not self._begun:
-            return other
-        mine = self.state_dict()
-        ends = np.cumsum(mine["length"])
-        picked = [mine["taken"][ends[b] - mine["length"][b] : ends[b]] for b in chosen]
-        theirs = {name: values[chosen] for name, values in mine.items() if name != "taken"}
-        other.load_state_dict(theirs | {"taken": np.concatenate(picked)})
-        return other
+    def _end(self, b: int, said: replies.Reply, agents: list[Any], over: bool) -> None:
+        """Note who ended and how; of an episode that is `over`, whoever did not terminate is cut."""
+        acted, (ended, cut) = self._acting[b], self.own_ends
+        gone = [agent for agent in acted if over or agent not in agents]
+        rows = [self._row[agent] for agent in gone]
+        ended[b] = cut[b] = False
+        ended[b, rows] = [said.terminated[agent] for agent in gone]
+        cut[b, rows] = [not said.terminated[agent] for agent in gone]
+        if over:
+            self.status[b] = TRUNCATED if cut[b].any() else TERMINATED
+        else:
+            self._seat(b, agents)
 
     def close(self) -> None:
         """Close all environments and the event loop; a second time does nothing."""
@@ -364,10 +340,6 @@ class ExternalCopies(Copies):
         self._closed = True
         self._runner.run([env.close for env in self._envs if hasattr(env, "close")])
         self._runner.close()
-
-
-def _stem(agent: Any) -> str:
-    return re.sub(r"_?\d+$", "", str(agent)) or str(agent)
 
 
 def _bind(make: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
@@ -380,14 +352,28 @@ def _bind(make: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
 
 
 def vectorize(make_env: Callable[[], Any], n_envs: int = 1, **options: Any) -> ExternalCopies:
-    """`n_envs` environments of `make_env()` as copies; options are those of `ExternalCopies`."""
+    """`n_envs` environments of `make_env()` as copies; options are those of `ExternalCopies`. Raises UserError."""
+    legal = [name for name in inspect.signature(ExternalCopies).parameters if name not in ("make_env", "n_envs")]
+    unknown = [name for name in options if name not in legal]
+    if unknown:
+        raise UserError(f"vectorize has no option {unknown[0]!r}: legal are {', '.join(legal)}")
     return ExternalCopies(make_env, n_envs, **options)
 
 
 def from_factory(
-    factory: str, n_envs: int = 1, *, on_error: str | None = None, timeout: float = 60.0, retries: int = 2, **arguments: Any
+    factory: str,
+    n_envs: int = 1,
+    *,
+    on_error: str | None = None,
+    timeout: float = 60.0,
+    retries: int = 2,
+    copies: Mapping[str, Any] | None = None,
+    **arguments: Any,
 ) -> ExternalCopies:
-    """Copies of the environment that `module:function` makes, called with `arguments`. What is wrong with it is one line."""
+    """Copies of the environment that `module:function` makes, called with `arguments`. What is wrong with it is one line.
+
+    `copies`: further options of `ExternalCopies`, under a name that an environment's own arguments hardly have.
+    """
     make = plugins.load_attribute(factory, "env.factory")
     if not callable(make):
         raise UserError(f"env.factory = {factory!r} is a {type(make).__name__}: a function is expected")
@@ -397,4 +383,4 @@ def from_factory(
         raise UserError(f"env.factory = {factory!r} with {arguments}: {error}") from error
     named = partial(make, **arguments)
     named.__name__ = factory  # type: ignore[attr-defined]  # what refusals call it
-    return ExternalCopies(named, n_envs, on_error=on_error, timeout=timeout, retries=retries)
+    return vectorize(named, n_envs, on_error=on_error, timeout=timeout, retries=retries, **(copies or {}))

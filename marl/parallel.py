@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-import secrets
 from collections.abc import Mapping
 from itertools import repeat
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from gymnasium.utils import seeding
 from pettingzoo import ParallelEnv
 
-from marl import picture, spaces
+from marl import masks, picture, spaces
 from marl.errors import UserError
 from marl.game import F4, TERMINATED, TRUNCATED, Game
 from marl.picture import Card, Gauge
@@ -28,9 +28,12 @@ class ParallelGame(ParallelEnv):
     Observations are Boxes of the role's true width; actions see `marl.spaces.action_space`, and `flatten=True` makes
     them all Boxes (choices are then rounded). `params` are the game's parameters, `preset` and `weights`.
     infos[agent] holds "reward/<component>" and "cost/<column>" of the step, "metric/<name>" at the end of an episode, and,
-    where the game masks choices, "action_mask" of the observation beside it in the form that the action space samples
-    with. A masked choice that is taken all the same counts as the lowest legal one. The observation that an episode ends
-    with is its true last one; `reset()` without a seed starts the next episode of the same run of seeds.
+    where the game masks choices, those of the observation beside it: of a Discrete or MultiDiscrete action "action_mask", in the form
+    that the space samples with; of a Dict or flattened one, for which others know no mask, "action_mask/<column>" of every choice
+    (`sampling_mask` is the form that a Dict samples with), in infos that then have all their keys in every tick, 0 where there is
+    nothing to tell: torchrl takes those of the first reset for all. A masked choice that is taken all the same counts as the lowest
+    legal one. The observation that an episode ends with is its true last one; `reset()` without a seed starts the next episode of the
+    same run of seeds. A step after the end answers five empty dicts. `np_random` is for whoever wraps the view: the game draws by address.
     """
 
     def __init__(self, game: Game, render_mode: str | None = None, flatten: bool = False, **params: Any) -> None:
@@ -40,6 +43,7 @@ class ParallelGame(ParallelEnv):
         self.copies = copies = VectorGame(game, 1, **params)
         self.game = game = copies.game
         self.metadata = {"name": f"{game.name}_v{game.version}", "render_modes": list(RENDER_MODES), "render_fps": 4}
+        self.metadata["is_parallelizable"] = True
         self.params = copies.params
         self.possible_agents: list[str] = list(copies.agents)
         self.agents: list[str] = []
@@ -53,9 +57,12 @@ class ParallelGame(ParallelEnv):
         self._extra = [*(f"reward/{c}" for c in copies.component_names), *(f"cost/{c}" for c in copies.cost_names)]
         self._parts, self._cut = np.zeros((copies.n_agents, len(self._extra))), len(copies.component_names)
         self._metric = [f"metric/{name}" for name in copies.metric_names]
+        self._blank = dict.fromkeys([*self._extra, *self._metric], 0.0)
         self._masked = game.mask is not None
         self._plain = len(self._groups) == 1 and not self._masked and game.living is None
         self._seeded = self._over = False
+        self._np_random: np.random.Generator | None = None
+        self.np_random_seed: int | None = None
         self.tick = 0
         self._fill_seats()
 
@@ -65,7 +72,7 @@ class ParallelGame(ParallelEnv):
 
     def __getstate__(self) -> dict[str, Any]:
         """What a pickle and a deep copy keep: the arguments, where the episode stands, and the copies' arrays."""
-        shown = {name: getattr(self, name) for name in ("agents", "tick", "_seeded", "_over")}
+        shown = {name: getattr(self, name) for name in ("agents", "tick", "_seeded", "_over", "_np_random", "np_random_seed")}
         arguments = {"render_mode": self.render_mode, "flatten": self.flatten, "params": self.params, "weights": self.copies.weights}
         return {"game": self.game, "arguments": arguments, "shown": shown, "arrays": self.copies.state_dict() if self._seeded else None}
 
@@ -88,7 +95,7 @@ class ParallelGame(ParallelEnv):
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict[str, F4], dict[str, dict[str, Any]]]:
         """Start an episode: of a new run of seeds where `seed` is given, else the next one. Returns (observations, infos)."""
         if seed is not None or not self._seeded:
-            self.copies.reset(secrets.randbits(31) if seed is None else int(seed))
+            self._seed(seed)
             self._seeded = True
         elif not self._over:
             self.copies.next_episode()
@@ -109,6 +116,8 @@ class ParallelGame(ParallelEnv):
         """
         copies, acted = self.copies, self.agents
         if len(actions) != len(acted) or not acted:
+            if self._over and not actions:
+                return {}, {}, {}, {}, {}
             raise UserError(self._fault(actions))
         for seats in self._seats:
             if not seats.read(actions):
@@ -133,6 +142,25 @@ class ParallelGame(ParallelEnv):
             self._leave(terminated)
         return observations, rewards, terminated, truncated, infos
 
+    def _seed(self, seed: int | None) -> None:
+        """Begin a run of seeds: the given one, or one that is drawn."""
+        if seed is not None:
+            self.copies.reset(seed)
+        self._np_random, self.np_random_seed = seeding.np_random(None if seed is None else int(seed))
+        if seed is None:
+            self.copies.reset(int(self._np_random.integers(1 << 31)))
+
+    @property
+    def np_random(self) -> np.random.Generator:
+        """A generator for wrappers, from the seed of the last reset that had one."""
+        if self._np_random is None:
+            self._np_random, self.np_random_seed = seeding.np_random()
+        return self._np_random
+
+    @np_random.setter
+    def np_random(self, generator: np.random.Generator) -> None:
+        self._np_random, self.np_random_seed = generator, None
+
     def _named_parts(self, rows: Any) -> dict[str, dict[str, Any]]:
         """Components and costs of the agents that act, who stand in `rows`, by name."""
         parts, cut = self._parts, self._cut
@@ -153,7 +181,16 @@ class ParallelGame(ParallelEnv):
             group = seats.group
             for name, row in zip(seats.names, seats.rows):
                 if group.mask_width:
-                    infos[name]["action_mask"] = spaces.sampling_mask(group.action, padded[row, : group.mask_width], self.flatten)
+                    told = spaces.told_mask(group.action, padded[row, : group.mask_width], self.flatten)
+                    infos[name] = infos[name] | told if masks.STANDARD in told else {**self._blank, **infos[name], **told}
+
+    def sampling_mask(self, agent: str) -> Any:
+        """What `action_space(agent).sample(mask)` takes for the present tick; None where nothing is masked or it takes none."""
+        group = self._role_of[agent]
+        if not self._masked or not group.mask_width or self.flatten:
+            return None
+        row = self.copies.action_mask[0, self.copies.agents.index(agent), : group.mask_width]
+        return spaces.sampling_mask(group.action, row)
 
     def _end(self, infos: dict[str, dict[str, Any]]) -> None:
         metrics = self.copies.metrics[0].tolist()

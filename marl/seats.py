@@ -15,6 +15,8 @@ from marl.game import B1, Discrete
 
 NUMBERS = "fiub"
 """Kinds of NumPy arrays that count as numbers."""
+ROUNDING = 4 * float(np.finfo(np.float32).eps)
+"""Of a column's largest bound: by so much a policy that is squashed into the column in float32 may miss its ends."""
 
 
 @njit(cache=True)
@@ -39,6 +41,9 @@ class Seats:
         self._low, self._high = np.maximum(self.low, -largest), np.minimum(self.high, largest)
         choices = np.array([isinstance(c, Discrete) for c in group.action.values()])
         self._choices = choices & (self.form != "box")
+        ends = np.stack([self.low, self.high]).astype(np.float64)
+        slack = np.where(self._choices, 0.0, ROUNDING * np.abs(np.where(np.isfinite(ends), ends, 0.0)).max(0))
+        self._near = self._low - slack, self._high + slack
         self._block: npt.NDArray[Any] = action[group.lo : group.hi, : group.action_width]
         self._target: npt.NDArray[Any] | None = self._block[:, 0] if self.form == "discrete" else self._block
         self._shape = self._target.shape
@@ -50,22 +55,24 @@ class Seats:
         self._target, self._shape = None, (len(kept), *self._shape[1:])
 
     def read(self, actions: Mapping[str, Any]) -> bool:
-        """Write the agents' actions into their rows; False where one is missing or outside its space."""
+        """Write the agents' actions into their rows; False where one is missing or outside its space.
+
+        Shapes may have axes of one too many or too few; what rounding put beside a bound is taken as the bound.
+        """
         if not self.names:
             return True
         try:
-            if self.form == "named":
-                given = np.array([_by_name(actions[n], self.group.action) for n in self.names])
-            else:
-                given = np.array(list(map(actions.__getitem__, self.names)))
-        except (KeyError, IndexError, TypeError, ValueError):
+            given = self._gathered(actions)
+        except (KeyError, IndexError, TypeError, ValueError, RuntimeError):
             return False
         if given.shape != self._shape or given.dtype.kind not in NUMBERS:
             return False
         if given.dtype.itemsize not in (4, 8):  # truth values and half floats, which numba does not compare
             given = given.astype(np.float64)
         if not _inside(given, self._low, self._high):
-            return False
+            if not _inside(given, *self._near):
+                return False
+            given = np.clip(given.reshape(len(given), -1), self._low, self._high).reshape(given.shape)
         if self.form != "box" and given.dtype.kind == "f" and not self._are_whole(given):
             return False
         if self._target is not None:
@@ -73,6 +80,17 @@ class Seats:
         else:
             self._block[[r - self.group.lo for r in self.rows]] = given.reshape(len(self.rows), -1)
         return True
+
+    def _gathered(self, actions: Mapping[str, Any]) -> npt.NDArray[Any]:
+        """The actions as one array of `_shape`, where they are as many numbers in a row."""
+        if self.form == "named":
+            return np.array([_by_name(actions[n], self.group.action) for n in self.names])
+        rows = list(map(actions.__getitem__, self.names))
+        if len({np.shape(row) for row in rows}) == 1:
+            given = np.array(rows)
+            if given.shape == self._shape:
+                return given
+        return np.array([_straight(np.asarray(row), self._shape[1:]) for row in rows])
 
     def _are_whole(self, given: npt.NDArray[Any]) -> bool:
         chosen = given.reshape(len(given), -1)[:, self._choices]
@@ -90,7 +108,7 @@ class Seats:
                 return f"action of {agent}, column {wrong[0]!r}: {fault}, the columns are {', '.join(names)}"
             values = [np.asarray(given[n]) for n in names]
         else:
-            row = _as_array(given)
+            row = _straight(_as_array(given), self._shape[1:])
             if row.shape != self._shape[1:] or row.dtype.kind not in NUMBERS:
                 what = f"shape {row.shape}" if row.dtype.kind in NUMBERS else "no numbers"
                 return f"action of {agent} = {given!r} has {what}: expected are numbers of shape {self._shape[1:]} for {', '.join(names)}"
@@ -103,17 +121,25 @@ class Seats:
         if value.size != 1 or value.dtype.kind not in NUMBERS:
             return f"action of {agent}, column {name!r} = {value.tolist()!r}: one number is expected, legal range is {legal}"
         number = value.reshape(-1)[0]
-        if self._low[u] <= number <= self._high[u] and not (self._choices[u] and number != np.floor(number)):
+        if self._near[0][u] <= number <= self._near[1][u] and not (self._choices[u] and number != np.floor(number)):
             return None
         unit = "" if isinstance(column, Discrete) or not column.unit else f" {column.unit}"
-        return f"action of {agent}, column {name!r} = {float(number):g}{unit}: legal range is {legal}"
+        short = f"{float(number):g}"
+        seen = f"{float(number):.9g}" if self._low[u] <= float(short) <= self._high[u] else short
+        return f"action of {agent}, column {name!r} = {seen}{unit}: legal range is {legal}"
 
 
 def _by_name(action: Mapping[str, Any], columns: Mapping[str, Any]) -> list[Any]:
-    """The values of a Dict action in table order, as plain numbers where they are arrays of one."""
+    """The values of a Dict action in table order, as plain numbers where they are arrays or lists of one."""
     if len(action) != len(columns):
         raise KeyError("columns")
-    return [value.item() if hasattr(value := action[name], "item") else value for name in columns]
+    return [value if isinstance(value := action[name], float | int) else np.asarray(value).item() for name in columns]
+
+
+def _straight(row: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """The action in this shape where it differs by axes of one; else as it is."""
+    alike = [n for n in row.shape if n > 1] == [n for n in shape if n > 1]
+    return row.reshape(shape) if alike and row.size else row
 
 
 def _as_array(given: Any) -> npt.NDArray[Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from marl import driver, rng
-from marl.copies import SHOWN, Copies, action_bounds
+from marl.copies import SHOWN, Copies, action_bounds, checked
 from marl.errors import UserError
 from marl.game import F4, Discrete, Game, Params
 
@@ -116,7 +116,7 @@ class VectorGame(Copies):
 
     def reset(self, seed: int, first: int = 0) -> F4:
         """Start episode 0 of copies first .. first + B - 1 of a run with this seed; returns obs [B, A, O]."""
-        self._s.key[:] = rng.keys(seed, first, self.n_envs)
+        self._s.key[:] = rng.keys(checked(seed), first, self.n_envs)
         self._s.episode[:] = 0
         self._open(np.arange(self.n_envs))
         return self.obs

@@ -169,3 +169,72 @@ class Shifts(ParallelEnv):
         self.agents = [a for a in here if not over[a]]
         truncated = {a: over[a] and not terminated[a] for a in here}
         return seen, dict.fromkeys(here, 1.0), terminated, truncated, {a: {} for a in here}
+
+
+class Lanes(ParallelEnv):
+    """Two drivers for `horizon` ticks: the last of three lanes pays 1, the others nothing. What its subclasses change goes wrong."""
+
+    metadata = {"name": "lanes_v0"}  # noqa: RUF012
+    horizon = 4
+
+    def __init__(self) -> None:
+        self.possible_agents, self.agents = ["driver_0", "driver_1"], []
+        self._seen = {a: self.sight(a) for a in self.possible_agents}
+        self._acts = {a: self.deed(a) for a in self.possible_agents}
+
+    def sight(self, agent: str) -> Any:
+        return spaces.Box(0.0, 1.0, (3,))
+
+    def deed(self, agent: str) -> Any:
+        return spaces.Discrete(3)
+
+    def observation_space(self, agent: str) -> Any:
+        return self._seen[agent]
+
+    def action_space(self, agent: str) -> Any:
+        return self._acts[agent]
+
+    def look(self, agent: str) -> Any:
+        return np.float32([self.t / self.horizon, 0, 1])
+
+    def told(self, agent: str) -> Any:
+        return {}
+
+    def reset(self, seed: int | None = None, options: Any = None) -> Any:
+        self.agents, self.t = self.possible_agents[:], 0
+        return {a: self.look(a) for a in self.agents}, {a: self.told(a) for a in self.agents}
+
+    def step(self, actions: dict[str, Any]) -> Any:
+        self.t += 1
+        here, over = self.agents, self.t >= self.horizon
+        self.agents = [] if over else here
+        paid, infos = {a: float(actions[a] == 2) for a in here}, {a: self.told(a) for a in here}
+        return {a: self.look(a) for a in here}, paid, dict.fromkeys(here, False), dict.fromkeys(here, over), infos
+
+
+class Closed(Lanes):
+    """The last lane is closed: a mask beside the observation says so, under the key `mask`, beside what else it sees, `parts`."""
+
+    mask, parts = "action_mask", ("observation",)
+
+    def sight(self, agent: str) -> Any:
+        return spaces.Dict({part: super(Closed, self).sight(agent) for part in self.parts} | {self.mask: spaces.MultiBinary(3)})
+
+    def look(self, agent: str) -> Any:
+        return {part: super(Closed, self).look(agent) for part in self.parts} | {self.mask: np.int8([1, 1, 0])}
+
+
+class Available(Lanes):
+    """The last lane is closed, as infos say in the words of Samvelyan et al. 2019 (SMAC)."""
+
+    def told(self, agent: str) -> Any:
+        return {"avail_actions": [1, 1, 0], "speed": 3.0}
+
+
+class Endless(Lanes):
+    """Nobody ever arrives."""
+
+    def step(self, actions: dict[str, Any]) -> Any:
+        seen, paid, over, cut, infos = super().step(actions)
+        self.agents = self.possible_agents[:]
+        return seen, paid, over, dict.fromkeys(cut, False), infos

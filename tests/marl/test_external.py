@@ -13,9 +13,10 @@ from mpe2 import simple_speaker_listener_v4, simple_tag_v3
 
 from marl import UserError
 from marl.copies import SHOWN
-from marl.external import ExternalCopies, InexactResume, from_factory, vectorize
+from marl.external import ExternalCopies, from_factory, vectorize
 from marl.game import RUNNING, TERMINATED, TRUNCATED, Column, Discrete
 from marl.parallel import ParallelGame
+from marl.replayed import InexactResume
 from marl.spaces import codec, eye
 from marl.vector import VectorGame
 from tests.bazaar import BAZAAR

@@ -27,7 +27,7 @@ every_game = pytest.mark.parametrize("game", EVERY.values(), ids=EVERY)
 
 
 def sample(view: ParallelGame, infos: dict[str, Any]) -> dict[str, Any]:
-    return {a: view.action_space(a).sample(None if view.flatten else infos[a].get("action_mask")) for a in view.agents}
+    return {a: view.action_space(a).sample(view.sampling_mask(a)) for a in view.agents}
 
 
 @every_game
@@ -121,7 +121,8 @@ def test_an_episode_ends_with_its_own_last_observation_and_metrics() -> None:
     assert obs["harvester_0"][1] == 0.0 and view.state()[1] == 0.0 and view.agents == []
     assert infos["harvester_0"]["metric/harvested"] == infos["harvester_1"]["metric/harvested"] > 0
     with pytest.raises(UserError, match="step of commons after the end of an episode"):
-        view.step({})
+        view.step({"harvester_0": np.float32([0.5])})
+    assert view.step({}) == ({}, {}, {}, {}, {}), "as PettingZoo's own do: nobody is left to act"
     obs, _ = view.reset()
     assert obs["harvester_0"][1] == 1.0 == view.state()[1]
 
@@ -152,15 +153,38 @@ def test_an_agent_that_leaves_is_paid_once_and_asked_no_more() -> None:
 def test_masks_have_the_form_that_the_space_samples_with() -> None:
     view = ParallelGame(BAZAAR, purse=20, n_sellers=1, n_buyers=1)
     _, infos = view.reset(seed=0)
-    quality = infos["seller_0"]["action_mask"]["quality"]
-    np.testing.assert_array_equal(quality, [1, 1, 0])
+    np.testing.assert_array_equal(view.sampling_mask("seller_0")["quality"], [1, 1, 0])
     np.testing.assert_array_equal(infos["buyer_0"]["action_mask"][1], [1, 1, 0])
     for _ in range(50):
-        assert view.action_space("seller_0").sample(infos["seller_0"]["action_mask"])["quality"] < 2
+        assert view.action_space("seller_0").sample(view.sampling_mask("seller_0"))["quality"] < 2
         assert view.action_space("buyer_0").sample(infos["buyer_0"]["action_mask"])[1] < 2
-    _, flat = ParallelGame(BAZAAR, flatten=True).reset(seed=0)
-    assert flat["buyer_0"]["action_mask"].shape == (6,)
     assert "action_mask" not in ParallelGame(COMMONS).reset(seed=0)[1]["harvester_0"]
+    assert ParallelGame(COMMONS).sampling_mask("harvester_0") is None
+
+
+def test_masks_beside_a_dict_and_a_box_are_arrays_by_column() -> None:
+    """Others make tensors of every entry of an info, and take "action_mask" for that of a choice alone (torchrl's PettingZooWrapper)."""
+    named, flat = (ParallelGame(BAZAAR, purse=20, n_sellers=1, n_buyers=1, flatten=flatten) for flatten in (False, True))
+    for view, agents in ((named, ["seller_0"]), (flat, ["seller_0", "buyer_0"])):
+        _, infos = view.reset(seed=0)
+        for agent in agents:
+            masks = {name: row for name, row in infos[agent].items() if "mask" in name}
+            assert "action_mask" not in masks and all(row.dtype == np.int8 and row.ndim == 1 for row in masks.values())
+        assert infos["seller_0"]["action_mask/quality"].tolist() == [1, 1, 0]
+    assert [infos["buyer_0"][f"action_mask/{name}"].tolist() for name in ("seller", "amount")] == [[1, 1], [1, 1, 0]]
+    assert flat.sampling_mask("buyer_0") is None, "a Box samples with none"
+
+
+@pytest.mark.parametrize(("flatten", "agent"), [(False, "seller_0"), (True, "seller_0"), (True, "buyer_0")])
+def test_infos_with_masks_by_column_have_their_keys_from_the_first(flatten: bool, agent: str) -> None:
+    view = ParallelGame(BAZAAR, flatten=flatten, horizon=3)
+    _, infos = view.reset(seed=0)
+    keys, told = set(infos[agent]), []
+    while view.agents:
+        *_, infos = view.step(sample(view, infos))
+        assert set(infos[agent]) == keys
+        told.append([infos[agent][f"metric/{name}"] for name in view.copies.metric_names])
+    assert not np.any(told[:2]) and told[2] == view.copies.metrics[0, view.copies.agents.index(agent)].tolist()
 
 
 def test_seeds() -> None:
