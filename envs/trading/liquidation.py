@@ -274,7 +274,10 @@ def _alike(n: int, permanent: float, temporary: float, span: float, steps: int) 
 
 
 def known(p: LiquidationParams) -> dict[str, float]:
-    """Costs of a lone seller at the optimum of E + lambda V, or of traders at Nash and together; in even sales' mean costs."""
+    """Costs of a lone seller at the optimum of E + lambda V, or of traders at Nash and together; in even sales' mean costs.
+
+    Where the first alone has something to sell, its cost and that of the last of its predators, who are alike, go by number.
+    """
     if p.n_agents == 1:
         mean, variance = theory.shortfall(theory.efficient_holdings(p.law), p.law)
         risk = p.aversion * variance
@@ -286,7 +289,9 @@ def known(p: LiquidationParams) -> dict[str, float]:
     unit = p.shares**2 / p.scale
     costs = theory.liquidation_costs(equilibrium(p), p.permanent, net, p.span) * unit
     together = theory.cooperative_cost(p.sold, p.permanent, net, p.span) * unit
-    return {"cost": float(costs[0]), "last_cost": float(costs[-1]), "total_cost": float(costs.sum()), "cooperative_cost": together}
+    alike = bool(np.allclose(costs, costs[0], rtol=1e-9, atol=1e-12))
+    each = {"cost": float(costs[0])} if alike else {"cost_0": float(costs[0]), f"cost_{len(costs) - 1}": float(costs[-1])}
+    return {**each, "total_cost": float(costs.sum()), "cooperative_cost": together}
 
 
 def together(p: LiquidationParams) -> dict[str, float]:
