@@ -51,5 +51,7 @@ class Settings:
                 continue
             low, high = f.metadata["low"], f.metadata["high"]
             for number in value if isinstance(value, list) else [value]:
+                if not isinstance(number, int | float):
+                    raise UserError(f"{where}: {'a list like [64, 64]' if isinstance(value, list) else 'a number'} is expected")
                 if not low <= number <= high:
                     raise UserError(f"{where}: legal range is [{low:g}, {high:g}]")

@@ -16,8 +16,8 @@ from typing import Any
 
 import envs
 from experiments import scoring, seating, tables
-from experiments.cli import given_parameters, load_modules, parser
-from experiments.entrants import Entrant, by_row, entrants
+from experiments.cli import given_parameters, load_modules, nothing_more, parser
+from experiments.entrants import Entrant, by_row, check_there, entrants
 from marl.errors import UserError
 
 SHOWN = ("slowdown_p50", "slowdown_p95", "slowdown_p99", "jain", "utilisation", "sla_missed", "utility", "envy", "fragmentation")
@@ -109,7 +109,9 @@ def main(arguments: Sequence[str]) -> int:
     options.add_argument("--report", action="store_true", help="make docs/resource_allocation.md again from what is recorded, and stop")
     given = options.parse_intermixed_args(list(arguments))
     load_modules(given.module)
+    check_there(given.run)
     if given.report:
+        nothing_more("--report", given.overrides)
         print(allocation_page.write_page())
         return 0
     if given.episodes < 1:

@@ -20,7 +20,7 @@ import numpy as np
 import envs
 from experiments import scoring, seating, tables
 from experiments.cli import given_parameters, load_modules, parser
-from experiments.entrants import Entrant, by_row, entrants
+from experiments.entrants import Entrant, by_row, check_there, entrants
 from marl.errors import UserError
 
 SHOWN = ("surplus", "roas", "budget_use", "pacing_rmse", "win_rate", "conversions")
@@ -145,6 +145,7 @@ def main(arguments: Sequence[str]) -> int:
     if given.episodes < 2:
         raise UserError(f"--episodes = {given.episodes}: legal are whole numbers from 2")
     load_modules(given.module)
+    check_there(given.run)
     settings = parameters(given.overrides)
     legal = envs.game("auction").variants["market"].baselines
     if given.rivals not in legal:

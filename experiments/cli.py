@@ -34,6 +34,9 @@ COMMANDS = {
 }
 """Subcommand -> the module whose `main(arguments) -> exit code` runs it, and what it is for."""
 
+OF_RUNS = ("evaluate", "resume", "replay", "export", "bidders", "allocators", "traders", "replenishment")
+"""Subcommands that read folders of runs, which may bring code (`experiments.trust`)."""
+
 REFUSED = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.EEXIST, errno.ENOTDIR,
     errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP,
@@ -52,27 +55,32 @@ def parser(name: str) -> Parser:
     """An empty parser of a subcommand. `--module` is read by `main` before it."""
     made = Parser(prog=f"marl {name}", description=COMMANDS[name][1], allow_abbrev=False)
     made.add_argument("--module", action="append", default=[], metavar="NAME", help="import a module that registers games or algorithms")
+    if name in OF_RUNS:
+        made.add_argument("--trust", action="store_true", help="take whatever code a run's folder brings: its modules, its factory")
     return made
 
 
 def given_parameters(name: str, overrides: Sequence[str], **defaults: Any) -> dict[str, Any]:
     """A game's parameters from a subcommand's `key=value` words (`env.key=value` as well), over defaults. Raises UserError."""
-    import yaml
+    from experiments.documents import yaml_value
 
     found = dict(defaults)
     for line in overrides:
         key, equals, value = line.removeprefix("env.").partition("=")
         if not equals:
             raise UserError(f"marl {name} {line}: key=value is expected")
-        found[key] = yaml.safe_load(value)
+        found[key] = yaml_value(value, f"marl {name} {line}")
     return found
 
 
-def load_modules(names: Sequence[str]) -> None:
-    """Import modules that register games and algorithms. Raises UserError."""
+def load_modules(names: Sequence[str], stored: bool = False) -> None:
+    """Import modules that register games and algorithms, which the user named but where a stored run brings them. Raises UserError."""
     if names:
+        from experiments.trust import trust
         from marl.plugins import load_module
 
+        if not stored:
+            trust(*names)
         for name in names:
             load_module(name)
 
@@ -93,12 +101,24 @@ def run(arguments: Sequence[str]) -> int:
     if name == "--version":
         from marl import __version__
 
+        nothing_more(name, rest)
         print(f"market-marl {__version__}")
         return 0
     if name not in COMMANDS:
         raise UserError(f"no command {name!r}: legal are {', '.join(COMMANDS)}")
-    code: int = importlib.import_module(COMMANDS[name][0]).main(rest)
-    return code
+    command = importlib.import_module(COMMANDS[name][0]).main
+    if "--trust" not in rest:
+        return int(command(rest))
+    from experiments.trust import trusting
+
+    with trusting(everything=True):
+        return int(command(rest))
+
+
+def nothing_more(option: str, words: Sequence[str]) -> None:
+    """Raise UserError for words beside an option that stands alone."""
+    if words:
+        raise UserError(f"{option} {' '.join(words)}: nothing beside {option} is expected")
 
 
 def complain(error: Exception) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import algorithms
 from experiments import groups, refusals, run_data
 from experiments.schema import DEFAULT_STEPS, EPISODES, EVALUATIONS, TrainConfig, check
+from experiments.trust import chosen
 from marl.convention import LONGEST
 from marl.errors import UserError
 from marl.game import Game
@@ -26,6 +27,8 @@ FOREIGN = "pettingzoo"
 """Choice of `env` that is anybody's environment."""
 SHORT = 1_000
 """Ticks below which no episode is cut where nothing is said."""
+PLAIN = re.compile(r"[A-Za-z0-9_.+-]*[A-Za-z0-9_+-]")
+"""A text in which nothing has a meaning of Hydra's."""
 NAMED = ("env.name", "algorithm.name", "curriculum.name")
 
 
@@ -40,8 +43,10 @@ class Setup:
 
 
 def compose(overrides: Sequence[str]) -> Setup:
-    """The run that `key=value` overrides describe. Raises UserError."""
-    return resolve(composed(overrides))
+    """The run that `key=value` overrides describe: what code it names, whoever composed it named. Raises UserError."""
+    setup = resolve(composed(overrides))
+    chosen(setup.config)
+    return setup
 
 
 def composed(overrides: Sequence[str], hydra: bool = False) -> Any:
@@ -84,7 +89,7 @@ def _whole(line: str) -> str:
     """The override with whole numbers that are written with an exponent (`total_steps=1e6`) spelled out; anything else as it is."""
     key, equals, text = line.partition("=")
     values = text.split(",")
-    if not all(EXPONENT.fullmatch(value.strip()) and float(value).is_integer() for value in values):
+    if key == "run_dir" or not all(EXPONENT.fullmatch(value.strip()) and float(value).is_integer() for value in values):
         return line
     return f"{key}{equals}{','.join(str(int(float(value))) for value in values)}"
 
@@ -93,10 +98,11 @@ def _accepted(line: str, sweep: bool) -> str | None:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
+    line = _path_as_text(line)
     try:
         override = OverridesParser.create().parse_overrides([line])[0]
     except HydraException as error:
-        raise UserError(f"override {line!r}: expected is key=value ({str(error).splitlines()[1]})") from error
+        raise refusals.grammar(line, error) from error
     key, value = override.key_or_group, override.value()
     if not key or override.package is not None:
         raise UserError(f"override {line!r}: expected is key=value")
@@ -106,7 +112,8 @@ def _accepted(line: str, sweep: bool) -> str | None:
         raise UserError(f"{key}: choose it with {key.removesuffix('.name')}={value}")
     if override.is_sweep_override():
         if not sweep:
-            raise UserError(f"override {line!r}: several values make a sweep (-m), a list is written {key}=[a,b]")
+            raise refusals.several(line, key)
+        _check_values(line, override)
         return line
     if key in OPTIONAL and value is None:
         return None  # Hydra takes no null for a group
@@ -117,6 +124,24 @@ def _accepted(line: str, sweep: bool) -> str | None:
     if override.is_delete() or override.is_add() or override.is_force_add():
         raise UserError(f"override {line!r}: every key is declared, none is added or removed; expected is key=value")
     return line
+
+
+def _path_as_text(line: str) -> str:
+    """A folder that is called like a number or a truth value (`run_dir=true`, `run_dir=007`) is called so, letter by letter."""
+    key, equals, text = line.partition("=")
+    return f"{key}='{text}'" if key == "run_dir" and equals and PLAIN.fullmatch(text) else line
+
+
+def _check_values(line: str, override: Any) -> None:
+    """Raise UserError where a sweep has no values: an empty range, or one that is none."""
+    if not override.is_discrete_sweep():
+        return  # an interval: a sweeper that searches draws from it
+    try:
+        values = list(override.sweep_string_iterator())
+    except (TypeError, ValueError) as error:
+        raise UserError(f"override {line!r}: {error}; a range is written range(0,5) or range(0,1,0.25)") from error
+    if not values:
+        raise UserError(f"override {line!r}: there is no value in it, a range is written range(0,5) or range(0,1,0.25)")
 
 
 def resolve(config: Any) -> Setup:

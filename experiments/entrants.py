@@ -64,6 +64,13 @@ class Entrant:
         return run
 
 
+def check_there(paths: Sequence[str]) -> None:
+    """Raise UserError for what is no run's folder, before anything is computed."""
+    for path in paths:
+        if not RunFolder(Path(path)).config.is_file():
+            raise UserError(f"--run {path}: no run there, a folder with config.yaml is expected")
+
+
 def entrants(paths: Sequence[str], checkpoint: str, games: Sequence[str], params: Params, free: Collection[str]) -> list[Entrant]:
     """The runs in these folders, of one of these games, trained in the setting `params` but for the parameters in `free`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,7 +43,12 @@ def main(arguments: Sequence[str]) -> int:
         raise UserError(f"--like {given.like}: legal with {', '.join(FITTED)}")
     like = {} if given.like is None else {"like": given.like}
     module, _, function = GENERATORS[given.game].partition(":")
-    Path(given.output).parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(given.output).parent
+    if not folder.exists():
+        if not folder.parent.is_dir() or folder.parent.samefile("/"):
+            raise UserError(f"-o {given.output}: there is no folder {folder}, make it first")
+        folder.mkdir()
+        print(f"marl: made the folder {folder}", file=sys.stderr)
     getattr(importlib.import_module(module), function)(given.output, given.rows, given.seed, **like)
     print(f"{given.output}: {given.rows:,} rows for env={given.game}")
     return 0

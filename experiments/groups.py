@@ -5,6 +5,7 @@ A key of `env` is null where the preset's value, or else the declared default, i
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field, fields, make_dataclass
 from typing import Any, Optional, get_type_hints
 
@@ -79,7 +80,9 @@ _stored: list[Any] = []
 def register() -> None:
     """Put every schema into Hydra's store. Called again after modules have registered games and algorithms."""
     from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
 
+    OmegaConf.register_new_resolver("drawn", lambda: secrets.token_hex(2), replace=True, use_cache=True)
     now = [(name, id(game)) for name, game in GAMES.items()] + [*ALGORITHMS.items(), *CURRICULA.items(), *TRACKERS.items()]
     if now == _stored:
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args, get_origin, get_type_hints
@@ -13,6 +14,8 @@ from marl.errors import UserError
 from marl.extras import LAUNCHERS, missing
 
 CHOSEN = re.compile(r"Could not (?:find|load) '(?P<group>.+)/(?P<choice>[^/']*)'")
+SWEPT = re.compile(r"(choice|range|interval|glob|shuffle|sort|tag)\(")
+"""How one of Hydra's functions of a sweep begins."""
 VALUE = re.compile(r"Value '(?P<value>.*)' of type '\w+' could not be converted")
 
 
@@ -33,6 +36,33 @@ def chain(error: BaseException) -> Iterator[BaseException]:
     while current is not None:
         yield current
         current = current.__cause__ or current.__context__
+
+
+UNQUOTED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_/-\\.+$%*@?|: \t")
+"""Characters that a value may have without quotes in Hydra's grammar."""
+
+
+def quoted(line: str) -> str:
+    """The override with its value in quotes, as a shell takes it."""
+    key, _, value = line.partition("=")
+    inner = value.strip("'\"").replace("'", "\\'")
+    return shlex.quote(f"{key}='{inner}'")
+
+
+def grammar(line: str, error: Exception) -> UserError:
+    """An override that Hydra's grammar refuses: the character that it stops at, and how the value is written."""
+    _, equals, value = line.partition("=")
+    culprit = next((c for c in value if c not in UNQUOTED), None)
+    if equals and culprit is not None and value[0] not in "[{\"'" and not SWEPT.match(value):
+        return UserError(f"override {line!r}: {culprit!r} stands in no value without quotes, write {quoted(line)}")
+    said = [text.strip() for text in str(error).splitlines() if text.strip()]
+    return UserError(f"override {line!r}: expected is key=value ({said[1] if len(said) > 1 else said[0]})")
+
+
+def several(line: str, key: str) -> UserError:
+    """Several values where one is expected."""
+    listed = f"a list is written {key}=[a,b], a text with a comma or brackets {quoted(line)}"
+    return UserError(f"override {line!r}: several values make a sweep (-m), {listed}")
 
 
 def explain(error: Exception) -> UserError:

@@ -16,7 +16,7 @@ from typing import Any
 from experiments import scoring, seating, tables
 from experiments.cli import load_modules, parser
 from experiments.compose import Setup, compose
-from experiments.entrants import Entrant, by_row, entrants
+from experiments.entrants import Entrant, by_row, check_there, entrants
 from marl.errors import UserError
 
 FREE = ("split",)
@@ -94,6 +94,7 @@ def main(arguments: Sequence[str]) -> int:
     options.add_argument("-o", "--output", type=Path, help="write the table here as Markdown")
     given = options.parse_intermixed_args(list(arguments))
     load_modules(given.module)
+    check_there(given.run)
     setup = compose(["experiment=supply_chain_log", *given.overrides])
     rows = [line.cells() for line in lines_of(setup, given.run)]
     print(tables.table(["policy", *SHOWN], rows))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import curves, processes, published, races, recorded, run_folder
-from experiments.cli import load_modules, parser
+from experiments.cli import load_modules, nothing_more, parser
 from experiments.published import Row, chosen
 from experiments.races import OURS, THEIRS, Comparison, Race
 from experiments.seed_run import differences, outcome_of
@@ -124,6 +124,9 @@ def main(arguments: Sequence[str]) -> int:
     given = options.parse_args(list(arguments))
     load_modules(given.module)
     rows, contests = published.load(), races.load_races()
+    for option in ("list", "report"):
+        if getattr(given, option):
+            nothing_more(f"--{option}", given.rows)
     if given.list:
         print(listing(list(rows.values()), list(contests.values())))
         return 0

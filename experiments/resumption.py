@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from experiments import run_data, training
 from experiments.cli import load_modules, parser
 from experiments.compose import Setup, accepted
-from experiments.run_folder import RunFolder, config_hash, find, write
-from experiments.stored import CHANGEABLE, check_unedited, earlier, stored
-from marl.disk import claim
+from experiments.lineage import note
+from experiments.run_folder import RunFolder, find
+from experiments.stored import CHANGEABLE, check_unedited, stored
 from marl.errors import UserError
 
 
@@ -27,17 +23,21 @@ def resume(run: str | Path, **overrides: Any) -> training.Result:
 
 def resume_lines(run: str | Path, overrides: Sequence[str]) -> training.Result:
     """`resume` with `key=value` lines."""
-    folder = find(Path(run))
-    os.close(claim(folder.path))  # refused while another run writes here, before anything of it is touched
-    run_data.refuse(folder)
-    before = stored(folder)
-    check_unedited(folder)
-    setup = changed(folder, before, overrides)
-    return training.execute(setup, folder, resume=True)
+    with find(Path(run)).held() as folder:  # refused while another run writes here
+        run_data.refuse(folder)
+        before = stored(folder)
+        check_unedited(folder)
+        setup, changes = changed(folder, before, overrides)
+
+        def resumed() -> None:
+            if changes:
+                note(folder, setup.config, changes)
+
+        return training.execute(setup, folder, resume=True, resumed=resumed)
 
 
-def changed(folder: RunFolder, before: Setup, overrides: Sequence[str]) -> Setup:
-    """The run's configuration with the overrides that are legal on resume; written back to its folder."""
+def changed(folder: RunFolder, before: Setup, overrides: Sequence[str]) -> tuple[Setup, Mapping[str, Any]]:
+    """The run's configuration with the overrides that are legal on resume, and these as a nested table."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     changes: dict[str, Any] = {}
@@ -51,21 +51,10 @@ def changed(folder: RunFolder, before: Setup, overrides: Sequence[str]) -> Setup
         else:
             _nest(changes, key, value)
     if not changes:
-        return before
+        return before, {}
     setup = stored(folder, changes)
-    _check_total(before, setup)
-    _note(folder, setup, changes)
-    return setup
-
-
-def _note(folder: RunFolder, setup: Setup, changes: Mapping[str, Any]) -> None:
-    """Write changes down, the manifest first: killed in between, the folder still has a configuration that the manifest knows."""
-    manifest = folder.read_manifest()
-    manifest["earlier_hashes"] = [*earlier(manifest), manifest["config_hash"]]
-    manifest["config_hash"] = config_hash(setup.config)
-    manifest["changes"] = [*manifest.get("changes", []), changes]
-    write(folder.manifest, json.dumps(manifest, indent=2) + "\n")
-    write(folder.config, yaml.safe_dump(dict(setup.config), sort_keys=False))
+    _check_total(before, setup, changes)
+    return setup, changes
 
 
 def _nest(changes: dict[str, Any], key: str, value: Any) -> None:
@@ -75,10 +64,10 @@ def _nest(changes: dict[str, Any], key: str, value: Any) -> None:
     changes[last] = value
 
 
-def _check_total(before: Setup, after: Setup) -> None:
-    """A total may grow, in the unit that the run has."""
+def _check_total(before: Setup, after: Setup, changes: Mapping[str, Any]) -> None:
+    """A total may grow, in the unit that the run has; null is no total, also where the default would stand in for it."""
     for key in ("total_steps", "total_episodes"):
-        old, new = before.config[key], after.config[key]
+        old, new = before.config[key], changes.get(key, after.config[key])
         if (old is None) != (new is None) or (old is not None and new < old):
             raise UserError(f"{key} = {new}: the run was made with {old}, a total keeps its unit and may only grow")
 

@@ -1,4 +1,8 @@
-"""A run's folder: what lies where in it, and the refusal to write one run over another."""
+"""A run's folder: what lies where in it, and the refusal to write one run over another.
+
+Who makes a folder holds its lock from before the first look until the run has ended, so that two that are started in one instant never
+touch each other's files. The manifest is written first and config.yaml behind it; what never came to its first checkpoint keeps nobody out.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,16 @@ import os
 import platform
 import secrets
 import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from experiments import run_data
+from experiments import documents, run_data
+from marl.disk import Busy, claim
 from marl.errors import UserError
+from marl.remains import beyond_start
 
 PACKAGES = ("market-marl", "torch", "tianshou", "numpy", "numba", "pettingzoo", "gymnasium", "hydra-core")
 """Whose versions a manifest records."""
@@ -27,11 +34,39 @@ SAME_NUMBERS = ("run_dir", "log_level", "profile", "tracker")
 """Keys of the configuration that change no number of a run: they stay out of its hash."""
 
 
+class Hold:
+    """The lock on a folder, given back once. `made`: whether the folder was made with it."""
+
+    def __init__(self, folder: Path, made: bool = False) -> None:
+        self._file, self.made = claim(folder), made
+
+    @property
+    def held(self) -> bool:
+        """Whether it was not given back yet."""
+        return self._file >= 0
+
+    def release(self) -> None:
+        """Give it back."""
+        if self.held:
+            os.close(self._file)
+        self._file = -1
+
+
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths of a run. `create` makes a new one, `find` opens one that is there."""
+    """Paths of a run. `create` makes a new one, with its lock in `hold`; `find` opens one that is there."""
 
     path: Path
+    hold: Hold | None = field(default=None, compare=False, repr=False)
+
+    @contextmanager
+    def held(self) -> Iterator[RunFolder]:
+        """The folder while its lock is held: the one that it has, else a new one. Given back in the end. Raises Busy."""
+        kept = self.hold if self.hold is not None and self.hold.held else Hold(self.path)
+        try:
+            yield replace(self, hold=kept)
+        finally:
+            kept.release()
 
     @property
     def config(self) -> Path:
@@ -91,22 +126,14 @@ class RunFolder:
 
     def read_config(self) -> dict[str, Any]:
         """The configuration as nested dicts. Raises UserError where it is no YAML mapping."""
-        import yaml
-
-        try:
-            values = yaml.safe_load(self.config.read_text())
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UserError(f"{self.config}: {' '.join(str(error).split())}") from error
+        values = documents.read_yaml(self.config)
         if not isinstance(values, dict):
             raise UserError(f"{self.config}: a table of keys is expected")
         return values
 
     def read_manifest(self) -> dict[str, Any]:
         """The manifest. Raises UserError where it is no JSON object."""
-        try:
-            values = json.loads(self.manifest.read_text())
-        except ValueError as error:
-            raise UserError(f"{self.manifest}: {error}, one JSON object is expected") from error
+        values = documents.read_json(self.manifest)
         missing = [key for key in IDENTITY if not isinstance(values, dict) or key not in values]
         if missing:
             raise UserError(f"{self.manifest}: key {missing[0]!r} is missing, an object with {', '.join(IDENTITY)} is expected")
@@ -114,25 +141,81 @@ class RunFolder:
 
 
 def create(path: Path, config: Mapping[str, Any]) -> RunFolder:
-    """Make the folder of a new run and write config.yaml and manifest.json. Raises UserError where a run is in it already."""
-    import yaml
+    """Make the folder of a new run, claim it, and write manifest.json and config.yaml. Raises UserError where a run is in it already.
 
+    What a run left there that never came to its first checkpoint is replaced. The lock is the caller's to give back: `RunFolder.held`.
+    """
     folder = RunFolder(path)
-    taken = [p.name for p in (folder.config, folder.metrics, folder.last, folder.manifest) if p.exists()]
-    if taken:
-        raise UserError(f"run_dir = {str(path)!r} holds a run ({taken[0]}): name another folder, or continue it with: marl resume {path}")
-    path.mkdir(parents=True, exist_ok=True)
-    write(folder.manifest, json.dumps(manifest(config), indent=2) + "\n")
-    write(folder.config, yaml.safe_dump(dict(config), sort_keys=False))
+    _refuse_taken(folder)  # before anything is touched; the look that counts is the one under the lock
+    text = documents.yaml_text(config, str(folder.config))
+    folder = replace(folder, hold=_entered(path))
+    try:
+        _refuse_taken(folder)
+    except UserError:
+        folder.hold.release()  # type: ignore[union-attr]
+        raise
+    try:
+        _clear(folder)
+        write(folder.manifest, json.dumps(manifest(config), indent=2) + "\n")
+        write(folder.config, text)
+    except BaseException:
+        discard(folder)
+        raise
     return folder
 
 
-def discard(folder: RunFolder) -> None:
-    """Take back what `create` and a run that could not begin left; anything else in the folder stays."""
-    for path in (folder.config, folder.manifest, folder.log, folder.metrics, folder.timings, folder.best, folder.path / LOCK):
+def taken(folder: RunFolder) -> str | None:
+    """What says that a run is in a folder; None where there is none, or one that never came to its first checkpoint."""
+    found = beyond_start(folder.path) or next((p.name for p in (folder.evaluation,) if p.exists()), None)
+    if found is None and not folder.manifest.exists():
+        return next((p.name for p in (folder.config, folder.metrics) if p.exists()), None)  # of somebody who took files away
+    return found
+
+
+def _refuse_taken(folder: RunFolder) -> None:
+    found = taken(folder)
+    if found is not None:
+        raise UserError(
+            f"run_dir = {str(folder.path)!r} holds a run ({found}): name another folder, or continue it with: marl resume {folder.path}"
+        )
+
+
+def _entered(path: Path) -> Hold:
+    """The lock on a folder that is made where it is not there. Raises Busy where another run has it."""
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir()
+            made = True
+        except FileExistsError:
+            made = False
+        try:
+            return Hold(path, made)
+        except Busy as error:
+            raise Busy(f"run_dir = {str(path)!r} holds a run that is being written by another process: name another folder") from error
+        except UserError:
+            if os.path.lexists(path):
+                raise  # else a run that was refused has just taken its folder back
+
+
+def _clear(folder: RunFolder) -> None:
+    """Remove the files of a run that has no checkpoint, and drafts of its files; anything else in the folder stays."""
+    for path in (folder.config, folder.manifest, folder.log, folder.metrics, folder.timings):
         path.unlink(missing_ok=True)
-    if not any(folder.path.iterdir()):
+        path.with_name(path.name + ".tmp").unlink(missing_ok=True)
+    for draft in ("last.tmp", "best.tmp"):
+        (folder.path / draft).unlink(missing_ok=True)
+
+
+def discard(folder: RunFolder) -> None:
+    """Take back what `create` and a run that could not begin left, the folder too where it was made for them; then the lock."""
+    _clear(folder)
+    folder.best.unlink(missing_ok=True)
+    (folder.path / LOCK).unlink(missing_ok=True)
+    if (folder.hold is None or folder.hold.made) and not any(folder.path.iterdir()):
         folder.path.rmdir()
+    if folder.hold is not None:
+        folder.hold.release()
 
 
 def find(path: Path) -> RunFolder:
@@ -146,8 +229,12 @@ def find(path: Path) -> RunFolder:
 def write(path: Path, text: str) -> None:
     """Replace a text file: a reader finds the old one or the new one."""
     draft = path.with_name(path.name + ".tmp")
-    draft.write_text(text)
-    os.replace(draft, path)
+    try:
+        draft.write_text(text)
+        os.replace(draft, path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
@@ -162,11 +249,18 @@ def manifest(config: Mapping[str, Any]) -> dict[str, Any]:
         "id": secrets.token_hex(4),
         "config_hash": config_hash(config),
         "seed": config["seed"],
+        **made_with(),
+        "platform": platform.platform(),
+        run_data.KEY: run_data.read_by(config),
+    }
+
+
+def made_with() -> dict[str, Any]:
+    """Which code this is: its commit, Python, the libraries."""
+    return {
         "git": git_state(Path(__file__).parent),
         "python": platform.python_version(),
-        "platform": platform.platform(),
         "versions": {name: _version(name) for name in PACKAGES},
-        run_data.KEY: run_data.read_by(config),
     }
 
 

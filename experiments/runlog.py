@@ -56,7 +56,7 @@ class _File(logging.FileHandler):
 def opened(path: Path, run: str, level: str) -> Iterator[Place]:
     """Log to `path` while the context lasts; the caller moves the place."""
     place = Place(run)
-    handler = _File(path)
+    handler = _File(path, delay=True)  # a run that is refused writes no line
     handler.setFormatter(_Line(place))
     console = logging.StreamHandler()
     console.setLevel(logging.WARNING)

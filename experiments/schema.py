@@ -94,7 +94,7 @@ class TrainConfig:
     device: str = text("cpu", "torch device")
     threads: int = param(1, 1, 1024, "threads", "of torch and of the rules")
     run_dir: str = text(
-        "runs/${now:%Y%m%d-%H%M%S}-${env.name}-${algorithm.name}-s${seed}", "run folder; in a sweep, the folder of its runs"
+        "runs/${now:%Y%m%d-%H%M%S}-${drawn:}-${env.name}-${algorithm.name}-s${seed}", "run folder; in a sweep, the folder of its runs"
     )
     log_level: str = choice("INFO", ("DEBUG", "INFO", "WARNING", "ERROR"), "of log.jsonl")
     profile: str | None = field(default=None, metadata={"limits": Limits(help="development or production: sizes and log level")})
@@ -151,6 +151,8 @@ def check(node: type, values: Mapping[str, Any], where: str = "") -> None:
 
 def _check_one(key: str, hint: Any, limits: Limits, value: Any) -> None:
     kind = plain(hint)
+    if isinstance(value, list) and get_args(kind) and not all(isinstance(item, get_args(kind)[0]) for item in value):
+        raise UserError(f"{key} = {value!r}: legal is {legal(hint, limits)}")
     outside = kind in (int, float) and not limits.low <= value <= limits.high
     if outside or (limits.options and not set(value if isinstance(value, list) else [value]) <= set(limits.options)):
         raise UserError(f"{key} = {value!r}: legal is {legal(hint, limits)}")

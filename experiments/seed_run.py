@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -93,16 +92,17 @@ def differences(row: Row, seed: int, root: Path) -> list[str]:
     asked = row.setup(seed, folder.path).config
     if folder.read_manifest()["config_hash"] == run_folder.config_hash(asked):
         return []
-    there, wanted = (dict(_flat(x)) for x in (stored(folder).config, asked))
+    there, wanted = (dict(flat(x)) for x in (stored(folder).config, asked))
     return [f"{key} = {there.get(key)}, now {wanted.get(key)}" for key in sorted({*there, *wanted}) if there.get(key) != wanted.get(key)]
 
 
-def _flat(values: Mapping[str, Any], under: str = "") -> list[tuple[str, Any]]:
-    flat: list[tuple[str, Any]] = []
+def flat(values: Mapping[str, Any], under: str = "") -> list[tuple[str, Any]]:
+    """(key with its dots, value) of what determines a run's numbers."""
+    found: list[tuple[str, Any]] = []
     for key, value in values.items():
         if under or key not in run_folder.SAME_NUMBERS:
-            flat += _flat(value, f"{under}{key}.") if isinstance(value, Mapping) else [(f"{under}{key}", value)]
-    return flat
+            found += flat(value, f"{under}{key}.") if isinstance(value, Mapping) else [(f"{under}{key}", value)]
+    return found
 
 
 def learn(row: Row, seed: int, root: Path, tell: Callable[[int, int, float | None], None]) -> Outcome:
@@ -129,11 +129,8 @@ def begun(row: Row, seed: int, root: Path) -> tuple[Setup, RunFolder, bool]:
     there = folder.config.exists()
     if there:
         os.close(claim(folder.path))  # refused while another command runs this seed
-    else:
-        if folder.manifest.exists():
-            run_folder.discard(folder)  # killed between its first two files
-        run_folder.create(folder.path, setup.config)
-    return setup, folder, there
+        return setup, folder, True
+    return setup, run_folder.create(folder.path, setup.config), False
 
 
 class Usage:
@@ -253,7 +250,6 @@ def work(row: Row, seed: int, root: Path, modules: list[str], pipe: Any) -> None
     from experiments.cli import load_modules
     from marl.errors import UserError
 
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     folder = folder_of(row, seed, root).path
     folder.mkdir(parents=True, exist_ok=True)
     output = os.open(folder / OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -282,14 +278,3 @@ def worker(kind: str) -> Callable[..., Outcome]:
     module, _, function = WORKERS[kind].partition(":")
     found: Callable[..., Outcome] = getattr(importlib.import_module(module), function)
     return found
-
-
-def _end_with_parent() -> None:
-    """A killed command leaves no process behind that would hold its folders."""
-    from multiprocessing import parent_process
-    from multiprocessing.connection import wait
-
-    parent = parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)

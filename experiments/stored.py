@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from experiments import run_data
 from experiments.cli import load_modules
 from experiments.compose import Setup, composed, refused, resolve
+from experiments.lineage import earlier
 from experiments.run_folder import RunFolder, config_hash, find
+from experiments.trust import brought, check
 from marl.errors import UserError
 
 if TYPE_CHECKING:
     from marl.train import Run
 
 CHOSEN = ("env", "algorithm", "curriculum")
-CHANGEABLE = ("total_steps", "total_episodes", "early_stopping.patience", "log_level")
+CHANGEABLE = ("total_steps", "total_episodes", "early_stopping.patience", "log_level", "threads")
 """Keys that may differ in the rest of a run. Random states come from the checkpoint: a seed changes nothing."""
 
 
@@ -28,11 +30,14 @@ def stored(folder: RunFolder, changes: Mapping[str, Any] | None = None) -> Setup
 
     values = folder.read_config()
     try:
-        modules = values["modules"]
+        modules, factory = brought(values)
         choices = [f"{group}={values[group]['name'] or 'none'}" for group in CHOSEN]
     except (KeyError, TypeError) as error:
         raise UserError(f"{folder.config}: key {error} is missing, a run's configuration is expected") from error
-    load_modules(modules)
+    if modules or factory:
+        check_unedited(folder)
+        check(values, folder.path)
+        load_modules(modules, stored=True)
     values = run_data.found_again(folder, values)
     schema = composed(choices)
     if "kwargs" in schema.env:
@@ -42,11 +47,6 @@ def stored(folder: RunFolder, changes: Mapping[str, Any] | None = None) -> Setup
     except Exception as error:
         raise refused(error) from error
     return resolve(merged)
-
-
-def earlier(manifest: Mapping[str, Any]) -> list[str]:
-    """Hashes of the configurations that the run had before its changes."""
-    return list(manifest["earlier_hashes"]) if "earlier_hashes" in manifest else []
 
 
 def check_unedited(folder: RunFolder) -> None:

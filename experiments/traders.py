@@ -22,7 +22,7 @@ import numpy as np
 import envs
 from experiments import scoring, seating, tables
 from experiments.cli import given_parameters, load_modules, parser
-from experiments.entrants import Entrant, by_row, entrants
+from experiments.entrants import Entrant, by_row, check_there, entrants
 from marl.errors import UserError
 
 if TYPE_CHECKING:
@@ -185,6 +185,7 @@ def main(arguments: Sequence[str]) -> int:
     if given.episodes < 2:
         raise UserError(f"--episodes = {given.episodes}: legal are whole numbers from 2")
     load_modules(given.module)
+    check_there(given.run)
     floor = Floor(parameters(given.overrides), given.episodes, given.seed)
     rows = strategies(floor, given.run)
     print("\n".join([tables.table(HEAD, rows), *unscored(floor)]))

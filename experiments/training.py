@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from experiments import foresight, run_data, run_folder, runlog
 from experiments.cli import load_modules, parser
 from experiments.compose import Setup, accepted, compose
+from experiments.lineage import note_code
 from experiments.run_folder import RunFolder
 from marl.errors import UserError
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("marl.run")
 
 
+MODULES = re.compile(r"modules=\[([\w., ]*)\]")
+"""The override that names modules, as a list of dotted names."""
 RESPONSE = 20
 """Share of a run's steps that a best response to what it learned is trained for, where nothing is said: one in so many."""
 
@@ -53,18 +57,13 @@ def train(env: str, algorithm: str, modules: Sequence[str] = (), **overrides: An
     return begin(compose(lines))
 
 
-def begin(setup: Setup) -> Result:
-    """Run to the end in a new folder. One that is refused before its first checkpoint leaves no folder behind. Raises UserError."""
+def begin(setup: Setup, **how: Any) -> Result:
+    """Run to the end in a new folder. One that ends in an error before its first checkpoint leaves no folder behind. Raises UserError."""
     if setup.config["ensemble"]["members"]:
         raise UserError("ensemble.members: an ensemble is trained by marl train without -m, legal is [] here")
+    load_modules(setup.config["modules"])  # a run that could not be continued or evaluated is not begun
     setup = foresight.measured(setup)
-    folder = run_folder.create(Path(setup.config["run_dir"]), setup.config)
-    try:
-        return execute(setup, folder)
-    except UserError:
-        if not folder.last.exists():
-            run_folder.discard(folder)
-        raise
+    return execute(setup, run_folder.create(Path(setup.config["run_dir"]), setup.config), **how)
 
 
 def override_lines(values: Mapping[str, Any], under: str = "") -> list[str]:
@@ -92,12 +91,31 @@ def _literal(value: Any) -> str:
 
 
 def execute(
-    setup: Setup, folder: RunFolder, resume: bool = False, quiet: bool = False, told: Callable[[Progress], None] = lambda _: None
+    setup: Setup,
+    folder: RunFolder,
+    resume: bool = False,
+    quiet: bool = False,
+    told: Callable[[Progress], None] = lambda _: None,
+    resumed: Callable[[], None] = lambda: None,
 ) -> Result:
-    """Run to the end in `folder`, evaluate what it learned, draw the curves. Raises UserError.
+    """Run to the end in `folder`, evaluate what it learned, draw the curves; the folder's lock is held until then. Raises UserError.
 
-    `quiet`: no progress is shown. `told` gets every row with how far the run is; what it raises ends the run there.
+    `quiet`: no progress is shown. `told` gets every row with how far the run is; what it raises ends the run there. `resumed` is called
+    once a run that goes on has been read whole: until then nothing on disk is changed. A new run that ends in an error before its first
+    checkpoint leaves no folder behind.
     """
+    with folder.held() as held:
+        try:
+            return _executed(setup, held, resume, quiet, told, resumed)
+        except Exception:
+            if not resume and folder.hold is not None and not folder.last.exists():
+                run_folder.discard(held)
+            raise
+
+
+def _executed(
+    setup: Setup, folder: RunFolder, resume: bool, quiet: bool, told: Callable[[Progress], None], resumed: Callable[[], None]
+) -> Result:
     from experiments.progress import Bar
     from marl.schedule import COMPLETE
 
@@ -113,9 +131,15 @@ def execute(
             if not quiet:
                 bar(progress)
 
-        log.info("%s in %s", "resume" if resume else "start", folder.path)
+        def going_on() -> None:
+            resumed()
+            note_code(folder)
+            log.info("resume in %s", folder.path)
+
+        if not resume:
+            log.info("start in %s", folder.path)
         try:
-            outcome = _steps(setup, folder, run_id, watch, resume)
+            outcome = _steps(setup, folder, run_id, watch, going_on if resume else None)
         finally:
             bar.close()
         log.info("ended: %s; highest evaluation %g at step %d", outcome.ended, outcome.best, outcome.best_step)
@@ -124,17 +148,19 @@ def execute(
         return _concluded(setup, folder, bar.speed)
 
 
-def _steps(setup: Setup, folder: RunFolder, run_id: str, watch: Any, resume: bool) -> Outcome:
+def _steps(setup: Setup, folder: RunFolder, run_id: str, watch: Any, resumed: Callable[[], None] | None) -> Outcome:
+    """Start the run, or go on with it, which `resumed` is told, and run it to its end."""
     from experiments import trackers
     from experiments.build import run_of
 
     told = trackers.start(folder, setup.config, run_id)
     try:
         run = run_of(setup, folder, told, watch)
-        if resume:
-            run.resume()
+        if resumed is not None:
+            run.resume(claimed=True)
+            resumed()
         else:
-            run.start()
+            run.start(claimed=True)
     except BaseException:
         for tracker in told:
             tracker.close()
@@ -177,8 +203,7 @@ def main(arguments: Sequence[str]) -> int:
     options.add_argument("--cfg", choices=("job", "hydra", "all"), help="print the configuration and stop")
     options.add_argument("overrides", nargs="*", metavar="key=value", help="env=auction env.n_agents=2 algorithm=ippo seed=0 ...")
     given = options.parse_intermixed_args(list(arguments))
-    load_modules(given.module)
-    overrides = given.overrides + ([f"modules=[{','.join(given.module)}]"] if given.module else [])
+    overrides = with_modules(given.overrides, given.module)
     if given.cfg:
         print(configuration(overrides, given.cfg), end="")
         return 0
@@ -194,6 +219,17 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     print(show(begin(setup)))
     return 0
+
+
+def with_modules(overrides: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The overrides, with the modules of `--module` among those of `modules=[...]`; all are imported, and the run remembers them."""
+    found = list(names)
+    for line in overrides:
+        if (listed := MODULES.fullmatch(line)) is not None:
+            found += [name.strip() for name in listed[1].split(",") if name.strip() and name.strip() not in found]
+    load_modules(found)
+    rest = [line for line in overrides if MODULES.fullmatch(line) is None]
+    return [*rest, f"modules=[{','.join(found)}]"] if found else rest
 
 
 def configuration(overrides: Sequence[str], kind: str) -> str:

@@ -1,10 +1,12 @@
 """Checkpoints: one file that holds everything the future of a run depends on, replaced atomically, read with `weights_only`.
 
-NumPy arrays are kept as tensors and generators as plain numbers, so that loading runs no code.
+NumPy arrays are kept as tensors and generators as plain numbers, so that loading runs no code. A digest of all of it lies beside
+them: one bit that has changed since is told, where it would else be another policy without a word.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 from collections.abc import Mapping, Sequence
@@ -43,6 +45,31 @@ def unpack(value: Any) -> Any:
     return [unpack(item) for item in value] if isinstance(value, list) else value
 
 
+def digest(packed: Any) -> str:
+    """SHA-256 of what `pack` gave: kinds, shapes, keys in their order, and every byte of every number."""
+    found = hashlib.sha256()
+    _feed(found, packed)
+    return found.hexdigest()
+
+
+def _feed(found: Any, value: Any) -> None:
+    if isinstance(value, torch.Tensor):
+        found.update(f"{value.dtype} {tuple(value.shape)};".encode())
+        if value.numel():
+            found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    elif isinstance(value, dict):
+        found.update(f"dict {len(value)};".encode())
+        for key, item in value.items():
+            _feed(found, key)
+            _feed(found, item)
+    elif isinstance(value, list):
+        found.update(f"list {len(value)};".encode())
+        for item in value:
+            _feed(found, item)
+    else:
+        found.update(f"{type(value).__name__} {value!r};".encode())
+
+
 def random_states() -> dict[str, Any]:
     """State of torch's, NumPy's and Python's global generators."""
     version, internal, gauss = random.getstate()
@@ -70,7 +97,8 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
     draft = path.with_suffix(".tmp")
     try:
         with draft.open("wb") as file:
-            torch.save({"version": VERSION, **pack(content)}, file)
+            packed = pack(content)
+            torch.save({"version": VERSION, "digest": digest(packed), **packed}, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, path)
@@ -81,7 +109,8 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def load(path: Path, needed: Sequence[str] = ()) -> dict[str, Any]:
-    """The content of a checkpoint. Raises UserError where it is missing, truncated, of another version, or lacks a name of `needed`."""
+    """The content of a checkpoint. Raises UserError where it is missing, truncated, of another version, lacks a name of `needed`, or is
+    not, to the bit, what was saved (one without a digest is older than digests are)."""
     if not path.is_file():
         raise UserError(f"checkpoint {path}: no such file")
     try:
@@ -95,5 +124,7 @@ def load(path: Path, needed: Sequence[str] = ()) -> dict[str, Any]:
     missing = [name for name in needed if name not in content]
     if missing:
         raise UserError(f"checkpoint {path} lacks {missing[0]!r}: {', '.join(needed)} are expected")
+    if "digest" in content and content.pop("digest") != digest({key: value for key, value in content.items() if key != "version"}):
+        raise UserError(f"checkpoint {path} is damaged: its numbers are not those that were saved (SHA-256), take a copy that is whole")
     unpacked: dict[str, Any] = unpack(content)
     return unpacked

@@ -11,19 +11,45 @@ from pathlib import Path
 from marl.errors import UserError
 
 
+class Busy(UserError):
+    """Another run writes the folder."""
+
+
 def claim(folder: Path) -> int:
     """A lock on a run's folder, as a file that `os.close` gives back; it goes with the process, however that ends.
 
-    Raises UserError where another run holds it.
+    Raises Busy where another run holds it, UserError where it cannot be opened.
     """
-    with told("open", folder / ".lock"):
-        file = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    path = folder / ".lock"
+    while True:
+        with told("open", path):
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(file)
+            raise Busy(f"{folder} is being written by another run: a run folder belongs to one at a time") from error
+        if _is_there(file, path):
+            return file
+        os.close(file)  # opened just before its holder took the folder back: what is there now, if anything, is another file
+
+
+def _is_there(file: int, path: Path) -> bool:
+    """Whether an open file is the one that the path names."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[int]:
+    """The lock on a run's folder while the context lasts."""
+    file = claim(folder)
+    try:
+        yield file
+    finally:
         os.close(file)
-        raise UserError(f"{folder} is being written by another run: a run folder belongs to one at a time") from error
-    return file
 
 
 def sync_folder(folder: Path) -> None:

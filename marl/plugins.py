@@ -13,12 +13,13 @@ from marl.errors import UserError
 def load_module(name: str, option: str = "--module") -> ModuleType:
     """Import a module, which registers what it brings: `envs.GAMES["mine"] = GAME`, `algorithms.ALGORITHMS["mine"] = ...`.
 
-    The folder where the command was started is looked through as well. `option` names the setting in the error.
+    The folder where the command was started is looked through as well, last: files that lie there replace no library. `option` names
+    the setting in the error.
     """
     if not all(part.isidentifier() for part in name.split(".")):
         raise UserError(f"{option} = {name!r}: the dotted name of a module is expected")
     if "" not in sys.path:
-        sys.path.insert(0, "")
+        sys.path.append("")
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

@@ -7,6 +7,7 @@ wall clock. Trackers cannot be cut back: they get a row only once a checkpoint c
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -49,6 +50,17 @@ class MetricsLog:
             self.offset = _end_of_rows(self._file, os.fstat(self._file).st_size)
             os.ftruncate(self._file, self.offset)
             sync_folder(self.path.parent)
+        self._digest = self._read(self.offset)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the rows so far."""
+        return self._digest.hexdigest()
+
+    def _read(self, size: int) -> Any:
+        """The running digest of the first `size` bytes."""
+        with self.path.open("rb") as file:
+            return hashlib.sha256(file.read(size))
 
     def append(self, step: int, values: Mapping[str, float]) -> None:
         """Write a row. One that cannot be written leaves file and offset as they were: UserError."""
@@ -64,6 +76,7 @@ class MetricsLog:
                 os.ftruncate(self._file, self.offset)
                 raise
         self.offset += len(row)
+        self._digest.update(row)
 
     def _columns(self, step: int, values: Mapping[str, float]) -> Row:
         return plain(self.path, step, values)
@@ -80,7 +93,7 @@ class MetricsLog:
                 raise UserError(f"{self.path}: no row ends at byte {offset}, which the checkpoint counts, the file was changed after it")
             os.ftruncate(self._file, offset)
             os.fsync(self._file)
-        self.offset = offset
+        self.offset, self._digest = offset, self._read(offset)
 
     def close(self) -> None:
         """Give the file back; the log takes no more rows."""
@@ -119,9 +132,9 @@ class Pending:
         self._log.append(step, values)
         self._rows.append((self._log.offset, plain(self._log.path, step, values)))
 
-    def state_dict(self) -> dict[str, int]:
-        """For the checkpoint: bytes that it covers, and bytes whose rows the trackers have."""
-        return {"offset": self._log.offset, "released": self._released}
+    def state_dict(self) -> dict[str, Any]:
+        """For the checkpoint: bytes that it covers, their digest, and bytes whose rows the trackers have."""
+        return {"offset": self._log.offset, "digest": self._log.digest, "released": self._released}
 
     def release(self, offset: int) -> None:
         """A checkpoint that covers `offset` bytes is on disk: hand its rows to the trackers."""
@@ -133,7 +146,7 @@ class Pending:
             self._released = end
         self._released = offset
 
-    def load_state_dict(self, saved: Mapping[str, int]) -> None:
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Resume: cut the log back to what the checkpoint covers, and hand on what the trackers may lack of it."""
         self._log.cut(saved["offset"])
         self._rows.clear()

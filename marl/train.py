@@ -9,10 +9,9 @@ offset and writes the same ones again. No wall clock enters a row or a decision.
 from __future__ import annotations
 
 import logging
-import os
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -28,10 +27,11 @@ from marl.assemble import Counters, made_for, make_buffers, make_learner, traine
 from marl.collect import LaneCollector
 from marl.convention import BOOTSTRAP, INDIVIDUAL
 from marl.copies import Copies
-from marl.disk import claim
+from marl.disk import claimed as lock_of
 from marl.errors import UserError
 from marl.evaluate import seed_of
 from marl.judge import Judge, Verdict
+from marl.remains import check_rows, check_unbegun
 from marl.schedule import COMPLETE, Curriculum, MakeCopies, Outcome, Progress, Schedule
 from marl.team import Part, Team, parts, scripted
 from marl.track import MetricsLog, Pending, TimingsLog, Tracker
@@ -94,29 +94,28 @@ class Run:
         """Progress in the schedule's unit."""
         return self._trainer._env_step if self.schedule.unit == "steps" else self._episodes
 
-    def start(self) -> None:
-        """Begin at step 0 from the seed; an earlier attempt that left no checkpoint is begun again."""
-        with self._claimed():
+    def start(self, claimed: bool = False) -> None:
+        """Begin at step 0 from the seed, also where an attempt left no checkpoint. `claimed`: whoever calls holds the folder's lock."""
+        with self._claimed(claimed):
             self._begin()
 
-    def resume(self) -> None:
-        """Continue from last.pt, with its seed. A run that was killed before its first checkpoint starts again."""
-        path = self.folder / "last.pt"
-        with self._claimed():
-            if path.exists():
+    def resume(self, claimed: bool = False) -> None:
+        """Continue from last.pt, with its seed; one that was killed before its first checkpoint starts again. A refusal changes nothing."""
+        with self._claimed(claimed):
+            if (path := self.folder / "last.pt").exists():
                 self._continue(checkpoint.load(path, WHOLE))
             else:
+                check_unbegun(self.folder)
                 self._begin()
 
     @contextmanager
-    def _claimed(self) -> Iterator[None]:
+    def _claimed(self, already: bool) -> Iterator[None]:
         """The lock on the folder, held to the end of the run; given back where the run cannot begin."""
-        self._lock = claim(self.folder)
-        try:
+        with ExitStack() as lock:
+            if not already:
+                lock.enter_context(lock_of(self.folder))
             yield
-        except BaseException:
-            os.close(self._lock)
-            raise
+            self._lock = lock.pop_all()
 
     def _begin(self) -> None:
         self._build()
@@ -127,14 +126,16 @@ class Run:
         self._write_row({}, evaluate=True)
 
     def _continue(self, saved: Mapping[str, Any]) -> None:
+        check_rows(self.folder / "metrics.jsonl", saved["log"])
         self.seed = saved["seed"]
         if self._curriculum is not None:
             self._curriculum.load_state_dict(saved["curriculum"])
         self._build()
+        self._restore(saved)  # refused before a row is cut
         self._log = Pending(MetricsLog(self.folder / "metrics.jsonl"), self._trackers)
         self._log.load_state_dict(saved["log"])
         self._timings = TimingsLog(self.folder / "timings.jsonl")
-        self._restore(saved)
+        checkpoint.set_random_states(saved["random"])
 
     def load(self, name: str = "best.pt") -> int:
         """Make the policies of a checkpoint in the folder, to evaluate or to act with; returns its env steps."""
@@ -214,7 +215,6 @@ class Run:
         self._trainer.reset(reset_collectors=False)
         longer = saved["ended"] == COMPLETE and self.done < self.schedule.total
         self._ended = "" if longer else saved["ended"]
-        checkpoint.set_random_states(saved["random"])
 
     def _build(self) -> None:
         torch.manual_seed(self.seed)
@@ -277,7 +277,7 @@ class Run:
             self._log.close()
             self._timings.close()
             self._copies.close()
-            os.close(self._lock)
+            self._lock.close()
         return Outcome(self._trainer._env_step, self._best, self._best_steps, self._ended, self.has_best)
 
     def _after_epoch(self, losses: dict[str, float]) -> None:

@@ -14,6 +14,7 @@ import torch
 
 import envs
 from experiments.cli import main
+from marl import checkpoint
 from marl.disk import claim
 from marl.track import read_metrics
 from tests.commons import COMMONS
@@ -67,12 +68,12 @@ def changed(name: str, without: str = "", **values: Any) -> Damage:
 
 
 def reshaped(run: Path) -> None:
-    """best.pt with a layer of another width."""
-    content = torch.load(run / "best.pt", weights_only=True)
+    """best.pt with a layer of another width, whole as a run of other settings would have saved it."""
+    content = checkpoint.load(run / "best.pt")
     (part,) = content["team"].values()
     name = next(n for n, values in part["tianshou"].items() if n.endswith("0.weight"))
     part["tianshou"][name] = torch.zeros(16, 2)
-    torch.save(content, run / "best.pt")
+    checkpoint.save(run / "best.pt", {key: value for key, value in content.items() if key != "version"})
 
 
 RESUMED = {
@@ -124,9 +125,11 @@ def test_a_refused_resume_gives_the_folder_back(run: Path, marl: Marl) -> None:
     """In one process: what is mended afterwards goes on."""
     whole = (run / "last.pt").read_bytes()
     changed("last.pt", without="team")(run)
+    before = {p.name: p.read_bytes() for p in run.iterdir()}
     assert "lacks 'team'" in marl("resume", str(run), "total_steps=100").refusal
+    assert {p.name: p.read_bytes() for p in run.iterdir()} == before
     (run / "last.pt").write_bytes(whole)
-    assert marl("resume", str(run)).code == 0
+    assert marl("resume", str(run), "total_steps=100").code == 0
     assert read_metrics(run / "metrics.jsonl")[-1]["step"] == 100
 
 
