@@ -13,6 +13,7 @@ from experiments import run_folder, runlog
 from experiments.cli import load_modules, parser
 from experiments.compose import Setup, accepted, compose
 from experiments.run_folder import RunFolder
+from marl import notice
 from marl.errors import UserError
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ def execute(
                 bar(progress)
 
         log.info("%s in %s", "resume" if resume else "start", folder.path)
+        notice.at(f"making the run in {folder.path}")
         try:
             outcome = _steps(setup, folder, run_id, watch, resume)
         finally:
@@ -138,7 +140,8 @@ def _steps(setup: Setup, folder: RunFolder, run_id: str, watch: Any, resume: boo
         for tracker in told:
             tracker.close()
         raise
-    return run.run()
+    with notice.shown():
+        return run.run()
 
 
 def _concluded(setup: Setup, folder: RunFolder, speed: float | None) -> Result:

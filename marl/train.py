@@ -120,6 +120,8 @@ class Run:
 
     def _begin(self) -> None:
         self._build()
+        for buffer in self._buffers.values():
+            buffer.check_room(self.schedule.total if self.schedule.unit == "steps" else inf)
         self._log = Pending(MetricsLog(self.folder / "metrics.jsonl"), self._trackers)
         self._log.load_state_dict({"offset": 0, "released": 0})
         self._timings = TimingsLog(self.folder / "timings.jsonl")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from envs.supply_chain.params import SupplyChainParams
+from marl import notice
 from marl.game import F4, F8
 
 COPIES, TICKS, TRIED = 16, 100, 7
@@ -45,7 +46,9 @@ def costs(p: SupplyChainParams, candidates: F8, act: Act) -> F8:
     each = candidates if candidates.ndim == 3 else np.repeat(candidates[:, None], p.n_agents, axis=1)
     rows = np.repeat(each, first.n_envs, axis=0).reshape(-1, each.shape[2])
     view = copies.groups["node"]
-    for _ in range(played.horizon):
+    notice.at(f"searching levels of a network of {p.n_agents} nodes, {len(candidates)} candidates")
+    for tick in range(played.horizon):
+        notice.count("tick", tick, played.horizon)
         obs = np.ascontiguousarray(view.obs).reshape(-1, view.group.width)
         copies.action[:] = act(played, obs, rows).reshape(copies.action.shape)
         copies.tick()

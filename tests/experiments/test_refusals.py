@@ -62,7 +62,10 @@ CASES = {
     ),
     "what a key is called elsewhere": (["algorithm.learning_rate=1"], ["algorithm.learning_rate: no such key", "closest: lr"]),
     "what a key without its prefix is called elsewhere": (["learning_rate=1"], ["learning_rate: no such key, legal is algorithm.lr"]),
-    "clicks from more to fewer": (["env=auction", "algorithm=ippo", "env.click_low=0.5"], ["click_low = 0.5 clicks", "up to click_high = 0.05"]),
+    "clicks from more to fewer": (
+        ["env=auction", "algorithm=ippo", "env.click_low=0.5"],
+        ["click_low = 0.5 clicks", "up to click_high = 0.05"],
+    ),
     "clicks to fewer": (["env=auction", "algorithm=ippo", "env.click_high=1e-05"], ["click_low = 0.02 clicks", "up to click_high = 1e-05"]),
     "no value": (["seed"], ["override 'seed'", "key=value"]),
     "no key": (["=3"], ["override '=3'", "key=value"]),
