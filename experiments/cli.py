@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from experiments import signals
 from marl import notice
 from marl.errors import UserError
 
@@ -145,7 +146,8 @@ def silence() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `marl` and of `python -m experiments.cli`; returns the exit code: 2 for what the user has to mend."""
     try:
-        return run(sys.argv[1:] if arguments is None else arguments)
+        with signals.raised():
+            return run(sys.argv[1:] if arguments is None else arguments)
     except UserError as error:
         complain(error)
     except BrokenPipeError:
@@ -155,6 +157,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not (isinstance(error, OSError) and error.errno in REFUSED) and not scarce(error):
             raise
         complain(UserError(scarce(error) or str(error)))
+    except signals.Terminated as error:
+        print(f"marl: ended by {error.name}", file=sys.stderr)
+        return error.code
     except KeyboardInterrupt:
         print("marl: interrupted", file=sys.stderr)
         return 130

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,8 @@ class Result:
 
     The result is the best policy of a team that is paid together or of a single learner, and else the last (`marl.train.Run.chooses`).
 
+    `notes` say where trackers have the run.
+
     `policy.act(obs)` takes observations by agent name, or arrays. `speed`: environment steps a second, evaluations included.
     """
 
@@ -41,6 +43,7 @@ class Result:
     policy: Actor
     report: Mapping[str, Any]
     speed: float | None
+    notes: tuple[str, ...] = ()
 
 
 def train(env: str, algorithm: str, modules: Sequence[str] = (), **overrides: Any) -> Result:
@@ -104,7 +107,12 @@ def execute(
     run_id = folder.read_manifest()["id"]
     unit = "steps" if setup.config["total_episodes"] is None else "episodes"
     bar = Bar(unit)
-    with runlog.opened(folder.log, run_id, setup.config["log_level"]) as place:
+    from experiments import trackers
+
+    with (
+        runlog.opened(folder.log, run_id, setup.config["log_level"]) as place,
+        trackers.opened(folder, setup.config, run_id) as tracked,
+    ):
 
         def watch(progress: Progress) -> None:
             place.step, place.episode = progress.steps, int(progress.row.get("train/episodes", 0))
@@ -122,24 +130,21 @@ def execute(
         log.info("ended: %s; highest evaluation %g at step %d", outcome.ended, outcome.best, outcome.best_step)
         if outcome.ended != COMPLETE and not quiet:
             print(f"ended at step {outcome.steps:,}: {outcome.ended}; the highest was at step {outcome.best_step:,}", file=sys.stderr)
-        return _concluded(setup, folder, bar.speed)
+        result = _concluded(setup, folder, bar.speed)
+        return replace(result, notes=tuple(tracked.conclude(result.report)))
 
 
 def _steps(setup: Setup, folder: RunFolder, run_id: str, watch: Any, resume: bool) -> Outcome:
     from experiments import trackers
     from experiments.build import run_of
 
-    told = trackers.start(folder, setup.config, run_id)
-    try:
-        run = run_of(setup, folder, told, watch)
-        if resume:
-            run.resume()
-        else:
-            run.start()
-    except BaseException:
-        for tracker in told:
-            tracker.close()
-        raise
+    told = trackers.of(folder)
+    run = run_of(setup, folder, [told] if setup.config["tracker"]["kinds"] else [], watch)
+    if resume:
+        run.resume()
+        told.catch_up()
+    else:
+        run.start()
     with notice.shown():
         return run.run()
 
@@ -166,7 +171,7 @@ def show(result: Result) -> str:
     """The summary at the end of a run."""
     from experiments import evaluation
 
-    return f"{evaluation.show(result.report, result.speed)}\nrun folder: {result.run_dir}"
+    return "\n".join([evaluation.show(result.report, result.speed), f"run folder: {result.run_dir}", *result.notes])
 
 
 def main(arguments: Sequence[str]) -> int:
