@@ -8,17 +8,20 @@ where none can be, rules are compiled by every process.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numba
+import numpy as np
+import numpy.typing as npt
 from numba.core.errors import NumbaError
 
 from marl import notice
@@ -185,6 +188,27 @@ def _seal(function: Any) -> None:
 
 def _digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def remembered(name: str, key: bytes, search: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """What a search finds, searched once for a key of all that it depends on, over processes; sealed as compiled code is.
+
+    `name` says what is searched; a file that is damaged, or cannot be written, is as good as none.
+    """
+    file = cache_folder() / "searched" / f"{name}_{hashlib.sha256(key).hexdigest()[:24]}.npy"
+    with suppress(OSError, ValueError):
+        found = file.read_bytes()
+        if file.with_name(file.name + SEAL).read_text().strip() == hashlib.sha256(found).hexdigest():
+            known: npt.NDArray[Any] = np.load(io.BytesIO(found), allow_pickle=False)
+            return known
+    answer = search()
+    packed = io.BytesIO()
+    np.save(packed, answer, allow_pickle=False)
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write(file, packed.getvalue())
+        write(file.with_name(file.name + SEAL), hashlib.sha256(packed.getvalue()).hexdigest().encode() + b"\n")
+    return answer
 
 
 @contextmanager
