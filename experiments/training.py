@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments import run_folder, runlog
+from experiments import build, run_folder, runlog
 from experiments.cli import load_modules, parser
 from experiments.compose import Setup, accepted, compose
 from experiments.run_folder import RunFolder
@@ -61,6 +61,8 @@ def begin(setup: Setup) -> Result:
     """Run to the end in a new folder. One that is refused before its first checkpoint leaves no folder behind. Raises UserError."""
     if setup.config["ensemble"]["members"]:
         raise UserError("ensemble.members: an ensemble is trained by marl train without -m, legal is [] here")
+    if setup.config["device"] != "cpu":
+        build.device(setup.config["device"])  # asked first: the rest of a beginning takes its time
     folder = run_folder.create(Path(setup.config["run_dir"]), setup.config)
     try:
         return execute(setup, folder)

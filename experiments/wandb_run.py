@@ -59,7 +59,7 @@ class Wandb:
         import wandb
 
         tracker, seed = self._config["tracker"], self._config["seed"]
-        quiet = {"silent": True, "console": "off", "x_disable_stats": True, "init_timeout": STARTING}
+        quiet: Any = {"silent": True, "console": "off", "x_disable_stats": True, "init_timeout": STARTING}
         return wandb.init(
             project=tracker["project"],
             group=tracker["group"],

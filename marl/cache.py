@@ -89,8 +89,8 @@ def driver_file(name: str, folder: str, text: str) -> Path:
     home = cache_folder()
     file = home / folder / f"{name}.py"
     asked = wanted()
-    if asked not in (None, home) and not file.exists() and (asked / folder / f"{name}.py").is_file():  # type: ignore[operator]
-        shutil.copytree(asked / folder, home / folder, dirs_exist_ok=True)  # type: ignore[operator]
+    if asked not in (None, home) and not file.exists() and (asked / folder / f"{name}.py").is_file():
+        shutil.copytree(asked / folder, home / folder, dirs_exist_ok=True)
     found = file.read_bytes() if file.exists() else None
     if found != text.encode():
         if found is not None:
@@ -118,7 +118,7 @@ def ready(function: Any, arguments: tuple[Any, ...], game: str, takes: str) -> C
     """
     types = tuple(numba.typeof(x) for x in arguments)
     if types in function.overloads:
-        return function.compile(types)  # type: ignore[no-any-return]
+        return function.compile(types)
     with _locked(function):
         cold = not _intact(function)
         with notice.working(f"compiling the rules of {game}, {takes}, once", first=0.0 if cold and _first(function) else notice.EVERY):
@@ -132,7 +132,7 @@ def ready(function: Any, arguments: tuple[Any, ...], game: str, takes: str) -> C
                 _drop(function, game)
                 loop = function.compile(types)
         _seal(function)
-    return loop  # type: ignore[no-any-return]
+    return loop
 
 
 _said: set[str] = set()

@@ -286,7 +286,7 @@ def ready(game: Game, module: ModuleType, loop: str, arguments: tuple[Any, ...])
     """A loop of a game's driver for arguments of these types, found or compiled once; uncompiled (NUMBA_DISABLE_JIT=1) as it is."""
     function = getattr(module, loop)
     if numba.config.DISABLE_JIT:
-        return function  # type: ignore[no-any-return]
+        return function
     return cache.ready(function, arguments, game.name, "about a minute" if _long(game) else "some seconds")
 
 
