@@ -39,7 +39,7 @@ def means(name: str, settings: Mapping[str, Any], seats: seating.Seats, episodes
     """Means over tenants and episodes of the table's metrics, where these play."""
     from marl.evaluate import evaluate
 
-    notice.at(str(settings.get("mechanism", name)))
+    notice.at(str({"mechanism": name, **settings}["mechanism"]))
     found = evaluate(lambda n: envs.make(name, n, **settings), *seats, episodes, scoring.episodes_of(seed))
     tenants = found.metrics[:, found.roles["tenant"]]
     return [float(tenants[:, :, found.metric_names.index(metric)].mean()) for metric in SHOWN]

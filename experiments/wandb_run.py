@@ -177,13 +177,15 @@ def has_key(server: str = HOST) -> bool:
     if os.environ.get("WANDB_API_KEY"):
         return True
     named = os.environ.get("NETRC")
-    for path in [Path(named)] if named else [_home() / ".netrc", _home() / "_netrc"]:
-        try:
-            if netrc.netrc(path).authenticators(urlsplit(server).hostname or ""):
-                return True
-        except (OSError, netrc.NetrcParseError):
-            continue
-    return False
+    places = [Path(named)] if named else [_home() / ".netrc", _home() / "_netrc"]
+    return any(_has_login(path, urlsplit(server).hostname or "") for path in places)
+
+
+def _has_login(path: Path, host: str) -> bool:
+    try:
+        return netrc.netrc(path).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
 
 
 def _home() -> Path:

@@ -71,14 +71,17 @@ def _own_temporary() -> Path:
     """A folder under the system's temporary one that nobody but this user has written: what lies there is run."""
     user = os.getuid() if hasattr(os, "getuid") else "user"
     folder = Path(tempfile.gettempdir()) / f"marl-{user}"
+    return folder if _is_own(folder, user) else Path(tempfile.mkdtemp(prefix="marl-"))
+
+
+def _is_own(folder: Path, user: int | str) -> bool:
+    """Whether the folder, made where there is none, is one that this user alone can write."""
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
-        if stat.S_ISDIR(found.st_mode) and found.st_uid == user and not found.st_mode & 0o022 and not _refusal(folder):
-            return folder
     except OSError:
-        pass
-    return Path(tempfile.mkdtemp(prefix="marl-"))
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == user and not found.st_mode & 0o022 and not _refusal(folder)
 
 
 def driver_file(name: str, folder: str, text: str) -> Path:

@@ -297,6 +297,11 @@ class Buffers(dict[str, LaneBuffer]):
         if self.survivors is not None:
             self.survivors.forget()
 
+    def check_room(self, steps: float) -> None:
+        """Raise UserError where the rows that a run of so many env steps fills do not fit what memory is left."""
+        for buffer in self.values():
+            buffer.check_room(steps)
+
     def hasnull(self) -> bool:
         return False
 
