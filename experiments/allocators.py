@@ -18,6 +18,7 @@ import envs
 from experiments import scoring, seating, tables
 from experiments.cli import given_parameters, load_modules, nothing_more, parser
 from experiments.entrants import Entrant, by_row, check_there, entrants
+from marl import notice
 from marl.errors import UserError
 
 SHOWN = ("slowdown_p50", "slowdown_p95", "slowdown_p99", "jain", "utilisation", "sla_missed", "utility", "envy", "fragmentation")
@@ -38,6 +39,7 @@ def means(name: str, settings: Mapping[str, Any], seats: seating.Seats, episodes
     """Means over tenants and episodes of the table's metrics, where these play."""
     from marl.evaluate import evaluate
 
+    notice.at(str({"mechanism": name, **settings}["mechanism"]))
     found = evaluate(lambda n: envs.make(name, n, **settings), *seats, episodes, scoring.episodes_of(seed))
     tenants = found.metrics[:, found.roles["tenant"]]
     return [float(tenants[:, :, found.metric_names.index(metric)].mean()) for metric in SHOWN]

@@ -21,6 +21,7 @@ import envs
 from experiments import scoring, seating, tables
 from experiments.cli import given_parameters, load_modules, parser
 from experiments.entrants import Entrant, by_row, check_there, entrants
+from marl import notice
 from marl.errors import UserError
 
 SHOWN = ("surplus", "roas", "budget_use", "pacing_rmse", "win_rate", "conversions")
@@ -62,6 +63,7 @@ class Market:
 
     def scripted(self, name: str) -> tuple[Any, dict[str, float]]:
         """The same of a baseline."""
+        notice.at(name)
         return self.played(seating.scripted_seats(self.sample(), ROLE, name, self.rivals, self.seed))
 
     def learned(self, own: Entrant) -> tuple[Any, dict[str, float]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import algorithms
 import curricula
+import envs
 from experiments.compose import Setup
 from experiments.run_folder import RunFolder
 from experiments.schema import EPISODES, EVALUATIONS
@@ -15,6 +16,7 @@ from marl.errors import UserError
 
 if TYPE_CHECKING:
     from marl.copies import Copies
+    from marl.game import Game
     from marl.schedule import MakeCopies, Progress, Schedule
     from marl.track import Tracker
     from marl.train import Run
@@ -77,7 +79,30 @@ def curriculum_of(setup: Setup) -> curricula.Curriculum | None:
         return None
     if setup.game is None or setup.params is None:
         raise UserError(f"curriculum = {name!r}: stages change a game's parameters, a foreign environment has none")
+    _check_meant(name, setup.game)
     return curricula.load(name, curricula.same_columns(setup.game, asdict(setup.params)))  # type: ignore[call-overload]
+
+
+def _check_meant(name: str, game: Game) -> None:
+    """Raise UserError where stages name parameters that the game lacks and another game has, naming that game and its like."""
+    names = {f.name for f in fields(game.params)}  # type: ignore[arg-type]
+    if all(key in names for stage in curricula.load(name).stages for key in stage.params):
+        return
+    meant = [other for other, theirs in envs.GAMES.items() if _fits(name, theirs)]
+    if not meant:
+        return  # the check of the stages says which is unknown
+    fit = [other for other in curricula.CURRICULA if _fits(other, game)]
+    legal = f"legal with env = {game.name!r} are {', '.join([*fit, 'none'])}" if fit else f"env = {game.name!r} has none"
+    raise UserError(f"curriculum = {name!r}: {name} is a curriculum of {' and '.join(meant)}, {legal}")
+
+
+def _fits(curriculum: str, game: Game) -> bool:
+    """Whether the game at its defaults can have these stages."""
+    try:
+        curricula.load(curriculum, curricula.same_columns(game))
+    except UserError:
+        return False
+    return True
 
 
 def run_of(setup: Setup, folder: RunFolder, trackers: Sequence[Tracker] = (), watch: Callable[[Progress], None] = lambda _: None) -> Run:

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from experiments import signals
+from marl import notice
 from marl.errors import UserError
 
 COMMANDS = {
@@ -39,9 +41,14 @@ OF_RUNS = ("evaluate", "resume", "replay", "export", "bidders", "allocators", "t
 
 REFUSED = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.EEXIST, errno.ENOTDIR,
-    errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP,
+    errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOMEM, errno.EMFILE, errno.ENFILE,
 }  # fmt: skip
-"""Answers of the file system that are the user's to mend."""
+"""Answers of the system that are the user's to mend."""
+TOO_LITTLE = (
+    "allocate memory", "can't allocate", "out of memory", "unable to allocate", "failed to map segment", "cannot allocate",
+    "start new thread", "create thread", "too many open files", "insufficient memory",
+)  # fmt: skip
+"""Words of libraries that got no memory, thread or file, in whatever kind of error they say so."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -106,13 +113,15 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     if name not in COMMANDS:
         raise UserError(f"no command {name!r}: legal are {', '.join(COMMANDS)}")
-    command = importlib.import_module(COMMANDS[name][0]).main
-    if "--trust" not in rest:
-        return int(command(rest))
-    from experiments.trust import trusting
+    with notice.working(name, first=notice.EVERY):
+        notice.at("loading libraries")
+        command = importlib.import_module(COMMANDS[name][0]).main
+        if "--trust" not in rest:
+            return int(command(rest))
+        from experiments.trust import trusting
 
-    with trusting(everything=True):
-        return int(command(rest))
+        with trusting(everything=True):
+            return int(command(rest))
 
 
 def nothing_more(option: str, words: Sequence[str]) -> None:
@@ -126,6 +135,29 @@ def complain(error: Exception) -> None:
     print("marl: error: " + " ".join(str(error).split()), file=sys.stderr)
 
 
+def scarce(error: BaseException | None) -> str:
+    """What there was too little of where that is what an error comes from, nothing where it is another fault."""
+    while error is not None:
+        said = str(error).lower()
+        if isinstance(error, MemoryError) or any(words in said for words in TOO_LITTLE):
+            files = "too many open files" in said
+            what, remedy = ("files may be open", "raise ulimit -n") if files else ("memory is left", "lower n_envs, or raise its limit")
+            return f"too {'few' if files else 'little'} {what}: {remedy} ({str(error) or type(error).__name__})"
+        if isinstance(error, SystemError | ImportError) and _limited():
+            return f"too little memory or too few files: raise ulimit -v and -n ({error})"
+        error = error.__cause__ or error.__context__
+    return ""
+
+
+def _limited() -> bool:
+    """Whether this process has limits under which libraries fail to load in ways of their own."""
+    try:
+        import resource
+    except ModuleNotFoundError:
+        return False
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY or resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 64
+
+
 def silence() -> None:
     """Whoever read our output has seen enough (`marl list | head`): nothing more goes there, or Python would complain at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -134,16 +166,20 @@ def silence() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `marl` and of `python -m experiments.cli`; returns the exit code: 2 for what the user has to mend."""
     try:
-        return run(sys.argv[1:] if arguments is None else arguments)
+        with signals.raised():
+            return run(sys.argv[1:] if arguments is None else arguments)
     except UserError as error:
         complain(error)
     except BrokenPipeError:
         silence()
         return 0
-    except OSError as error:
-        if error.errno not in REFUSED:
+    except Exception as error:
+        if not (isinstance(error, OSError) and error.errno in REFUSED) and not scarce(error):
             raise
-        complain(error)
+        complain(UserError(scarce(error) or str(error)))
+    except signals.Terminated as error:
+        print(f"marl: ended by {error.name}", file=sys.stderr)
+        return error.code
     except KeyboardInterrupt:
         print("marl: interrupted", file=sys.stderr)
         return 130

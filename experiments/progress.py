@@ -6,6 +6,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, TextIO
 
+from marl import notice
+
 if TYPE_CHECKING:
     from marl.schedule import Progress
 
@@ -38,6 +40,7 @@ class Bar:
         else:
             self.speed = (progress.steps - self._first) / max(time.monotonic() - self._began, 1e-9)
         self._score = score_of(progress.row) or self._score
+        notice.heard()
         if self._out.isatty():
             self._draw(progress)
         else:

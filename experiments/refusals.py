@@ -19,8 +19,20 @@ SWEPT = re.compile(r"(choice|range|interval|glob|shuffle|sort|tag)\(")
 VALUE = re.compile(r"Value '(?P<value>.*)' of type '\w+' could not be converted")
 
 
+ELSEWHERE = {
+    "learning_rate": "lr", "alpha": "lr", "discount": "gamma", "n_steps": "rollout", "num_steps": "rollout", "horizon_length": "rollout",
+    "n_epochs": "epochs", "update_epochs": "epochs", "num_minibatches": "minibatches", "n_minibatch": "minibatches", "ent_coef": "entropy",
+    "entropy_coef": "entropy", "vf_coef": "value", "value_loss_coef": "value", "clip_range": "clip", "clip_coef": "clip",
+    "max_grad_norm": "gradient_norm", "hidden_sizes": "hidden", "net_arch": "hidden", "buffer_size": "replay", "batch_size": "batch",
+    "num_envs": "n_envs", "total_timesteps": "total_steps", "timesteps": "total_steps", "anneal_lr": "anneal",
+}  # fmt: skip
+"""What Stable-Baselines3, CleanRL and others call a key -> ours."""
+
+
 def closest(name: str, names: Sequence[str]) -> str:
-    """` (closest: x)` where one of `names` resembles `name` in any case, else nothing."""
+    """` (closest: x)` where one of `names` resembles `name` in any case, or is what it is called elsewhere; else nothing."""
+    if ELSEWHERE.get(name.lower()) in names:
+        return f" (closest: {ELSEWHERE[name.lower()]})"
     found = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=1)
     return f" (closest: {next(n for n in names if n.lower() == found[0])})" if found else ""
 
@@ -97,8 +109,8 @@ def _choice(message: str) -> UserError | None:
 
 def _inside(run: Any, key: str) -> str:
     """The same key of the run's env or algorithm, where it was meant: `algorithm.lr` for `lr`; nothing where there is none."""
-    groups = [] if "." in key else [group for group in ("algorithm", "env") if group in run and key in run[group]]
-    return " or ".join(f"{group}.{key}" for group in groups)
+    ours = [name for name in (key, ELSEWHERE.get(key)) if name and "." not in name]
+    return " or ".join(f"{group}.{name}" for group in ("algorithm", "env") if group in run for name in ours if name in run[group])
 
 
 def _key(error: Any) -> UserError:

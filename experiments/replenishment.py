@@ -17,6 +17,7 @@ from experiments import scoring, seating, tables
 from experiments.cli import load_modules, parser
 from experiments.compose import Setup, compose
 from experiments.entrants import Entrant, by_row, check_there, entrants
+from marl import notice
 from marl.errors import UserError
 
 FREE = ("split",)
@@ -49,6 +50,7 @@ def scripted_row(setup: Setup, baseline: str) -> list[float]:
     """Means over items of the table's metrics where everybody plays a baseline."""
     from marl.team import parts, scripted
 
+    notice.at(baseline)
     sample = _copies(setup, 1)
     plan = parts(sample, "group")
     return _played(setup, (plan, {name: scripted(sample, part, baseline, 0) for name, part in plan.items()}))

@@ -1,17 +1,18 @@
-"""W&B and TensorBoard beside metrics.jsonl.
+"""W&B (`experiments.wandb_run`) and TensorBoard beside metrics.jsonl.
 
 Rows come once a checkpoint covers them; after a kill some come again. A file beside the checkpoint says up to which
-step the trackers were told, so that nobody is told a row twice.
+step TensorBoard was told, so that it is told no row twice. W&B is asked what it has: it may have lost what it was told.
 """
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from experiments.run_folder import RunFolder, write
+from experiments.wandb_run import Wandb
 from marl.errors import UserError
 from marl.track import Tracker
 
@@ -48,37 +49,6 @@ def told(folder: RunFolder) -> int:
         raise UserError(f'{folder.cursor}: {error!r}, an object like {{"step": 1000}} is expected') from error
 
 
-class Wandb:
-    """A Weights & Biases run; offline, in the run folder, where neither WANDB_API_KEY nor WANDB_MODE is set."""
-
-    def __init__(self, folder: RunFolder, config: Mapping[str, Any], run_id: str) -> None:
-        import wandb
-
-        tracker = config["tracker"]
-        offline = "WANDB_API_KEY" not in os.environ and "WANDB_MODE" not in os.environ
-        self._run = wandb.init(
-            project=tracker["project"],
-            group=tracker["group"],
-            job_type=tracker["job_type"],
-            tags=list(tracker["tags"]),
-            id=run_id,
-            name=folder.path.name,
-            resume="allow",
-            config=dict(config),
-            dir=str(folder.path),
-            mode="offline" if offline else None,
-            settings=wandb.Settings(silent=True, console="off", x_disable_stats=True),
-        )
-
-    def row(self, step: int, values: Mapping[str, float]) -> None:
-        """Metrics by name at `step` environment steps."""
-        self._run.log(dict(values), step=step)
-
-    def close(self) -> None:
-        """Finish the W&B run; everything is on disk afterwards."""
-        self._run.finish()
-
-
 class TensorBoard:
     """Event files in the run folder."""
 
@@ -98,10 +68,64 @@ class TensorBoard:
         self._writer.close()
 
 
-def start(folder: RunFolder, config: Mapping[str, Any], run_id: str) -> list[Tracker]:
-    """The trackers that the configuration names, behind one that lets no row through twice; none where it names none."""
-    kinds = config["tracker"]["kinds"]
-    made: list[Tracker] = [Wandb(folder, config, run_id)] if "wandb" in kinds else []
-    if "tensorboard" in kinds:
-        made.append(TensorBoard(folder))
-    return [Once(folder, made)] if made else []
+class Trackers:
+    """The trackers of a run, as the one that it tells. They begin with the first row: a run that is refused before it leaves nothing there.
+
+    The run's rows end (`close`) before its final evaluation does, which `conclude` tells; `finish` is the end.
+    """
+
+    def __init__(self, folder: RunFolder, config: Mapping[str, Any], run_id: str) -> None:
+        self._folder, self._config, self._id = folder, config, run_id
+        self._board: Once | None = None
+        self._wandb: Wandb | None = None
+
+    def row(self, step: int, values: Mapping[str, float]) -> None:
+        """Metrics by name at `step` environment steps."""
+        self._begin(step)
+        for tracker in (self._board, self._wandb):
+            if tracker is not None:
+                tracker.row(step, values)
+
+    def catch_up(self) -> None:
+        """A run goes on: W&B gets what it lacks of the rows so far, each of which a checkpoint covers, though no new one may come."""
+        self._begin(None)
+
+    def _begin(self, step: int | None) -> None:
+        kinds = self._config["tracker"]["kinds"]
+        if "tensorboard" in kinds and self._board is None:
+            self._board = Once(self._folder, [TensorBoard(self._folder)])
+        if "wandb" in kinds and self._wandb is None:
+            self._wandb = Wandb(self._folder, self._config, self._id)
+            self._wandb.catch_up(step)
+
+    def close(self) -> None:
+        """The run's rows have ended."""
+
+    def conclude(self, report: Mapping[str, Any]) -> list[str]:
+        """Tell the final evaluation; returns lines for the summary: where the rows are, and how they get to where they are not."""
+        return [] if self._wandb is None else self._wandb.conclude(report)
+
+    def finish(self) -> None:
+        """Nothing more will come."""
+        for tracker in (self._board, self._wandb):
+            if tracker is not None:
+                tracker.close()
+
+
+@contextmanager
+def opened(folder: RunFolder, config: Mapping[str, Any], run_id: str) -> Iterator[Trackers]:
+    """The trackers that the configuration names, which finish with the context however it ends; found by `of` within it."""
+    _open[folder.path] = told = Trackers(folder, config, run_id)
+    try:
+        yield told
+    finally:
+        del _open[folder.path]
+        told.finish()
+
+
+_open: dict[Any, Trackers] = {}
+
+
+def of(folder: RunFolder) -> Trackers:
+    """The open trackers of a run."""
+    return _open[folder.path]

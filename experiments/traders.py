@@ -23,6 +23,7 @@ import envs
 from experiments import scoring, seating, tables
 from experiments.cli import given_parameters, load_modules, parser
 from experiments.entrants import Entrant, by_row, check_there, entrants
+from marl import notice
 from marl.errors import UserError
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Floor:
         """Returns [E] of agent 0 of the role."""
         from marl.evaluate import evaluate
 
+        notice.at(f"{role}, {self.episodes} episodes")
         seed = scoring.episodes_of(self.seed, self.purpose)
         found = evaluate(lambda n: envs.make("trading", n, **self.settings), *seats, self.episodes, seed)
         return found.returns[:, self.sample.groups[role].group.lo]

@@ -6,15 +6,16 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments import foresight, run_data, run_folder, runlog
+from experiments import build, foresight, run_data, run_folder, runlog
 from experiments.cli import load_modules, parser
 from experiments.compose import Setup, accepted, compose
 from experiments.lineage import note_code
 from experiments.run_folder import RunFolder
+from marl import notice
 from marl.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Result:
 
     The result is the best policy of a team that is paid together or of a single learner, and else the last (`marl.train.Run.chooses`).
 
+    `notes` say where trackers have the run.
+
     `policy.act(obs)` takes observations by agent name, or arrays. `speed`: environment steps a second, evaluations included.
     """
 
@@ -44,6 +47,7 @@ class Result:
     policy: Actor
     report: Mapping[str, Any]
     speed: float | None
+    notes: tuple[str, ...] = ()
 
 
 def train(env: str, algorithm: str, modules: Sequence[str] = (), **overrides: Any) -> Result:
@@ -61,6 +65,8 @@ def begin(setup: Setup, **how: Any) -> Result:
     """Run to the end in a new folder. One that ends in an error before its first checkpoint leaves no folder behind. Raises UserError."""
     if setup.config["ensemble"]["members"]:
         raise UserError("ensemble.members: an ensemble is trained by marl train without -m, legal is [] here")
+    if setup.config["device"] != "cpu":
+        build.device(setup.config["device"])  # asked first: the rest of a beginning takes its time
     load_modules(setup.config["modules"])  # a run that could not be continued or evaluated is not begun
     setup = foresight.measured(setup)
     return execute(setup, run_folder.create(Path(setup.config["run_dir"]), setup.config), **how)
@@ -122,7 +128,12 @@ def _executed(
     run_id = folder.read_manifest()["id"]
     unit = "steps" if setup.config["total_episodes"] is None else "episodes"
     bar = Bar(unit)
-    with runlog.opened(folder.log, run_id, setup.config["log_level"]) as place:
+    from experiments import trackers
+
+    with (
+        runlog.opened(folder.log, run_id, setup.config["log_level"]) as place,
+        trackers.opened(folder, setup.config, run_id) as tracked,
+    ):
 
         def watch(progress: Progress) -> None:
             place.step, place.episode = progress.steps, int(progress.row.get("train/episodes", 0))
@@ -138,6 +149,7 @@ def _executed(
 
         if not resume:
             log.info("start in %s", folder.path)
+        notice.at(f"making the run in {folder.path}")
         try:
             outcome = _steps(setup, folder, run_id, watch, going_on if resume else None)
         finally:
@@ -145,7 +157,8 @@ def _executed(
         log.info("ended: %s; highest evaluation %g at step %d", outcome.ended, outcome.best, outcome.best_step)
         if outcome.ended != COMPLETE and not quiet:
             print(f"ended at step {outcome.steps:,}: {outcome.ended}; the highest was at step {outcome.best_step:,}", file=sys.stderr)
-        return _concluded(setup, folder, bar.speed)
+        result = _concluded(setup, folder, bar.speed)
+        return replace(result, notes=tuple(tracked.conclude(result.report)))
 
 
 def _steps(setup: Setup, folder: RunFolder, run_id: str, watch: Any, resumed: Callable[[], None] | None) -> Outcome:
@@ -153,19 +166,16 @@ def _steps(setup: Setup, folder: RunFolder, run_id: str, watch: Any, resumed: Ca
     from experiments import trackers
     from experiments.build import run_of
 
-    told = trackers.start(folder, setup.config, run_id)
-    try:
-        run = run_of(setup, folder, told, watch)
-        if resumed is not None:
-            run.resume(claimed=True)
-            resumed()
-        else:
-            run.start(claimed=True)
-    except BaseException:
-        for tracker in told:
-            tracker.close()
-        raise
-    return run.run()
+    told = trackers.of(folder)
+    run = run_of(setup, folder, [told] if setup.config["tracker"]["kinds"] else [], watch)
+    if resumed is not None:
+        run.resume(claimed=True)
+        resumed()
+        told.catch_up()
+    else:
+        run.start(claimed=True)
+    with notice.shown():
+        return run.run()
 
 
 def _concluded(setup: Setup, folder: RunFolder, speed: float | None) -> Result:
@@ -191,7 +201,7 @@ def show(result: Result) -> str:
     """The summary at the end of a run."""
     from experiments import evaluation
 
-    return f"{evaluation.show(result.report, result.speed)}\nrun folder: {result.run_dir}"
+    return "\n".join([evaluation.show(result.report, result.speed), f"run folder: {result.run_dir}", *result.notes])
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from tianshou.data import CollectStats
 from tianshou.data.collector import BaseCollector
 
-from marl import sight
+from marl import notice, sight
 from marl.convention import BOOTSTRAP, TERMINAL, TIME_LIMITS, pay
 from marl.copies import Copies
 from marl.errors import UserError
@@ -134,7 +134,8 @@ class LaneCollector(BaseCollector):
         ticks, before = n_step // self.copies.n_envs, len(self.finished)
         self._write_heads()
         with torch.no_grad():
-            for _i in range(ticks):
+            for tick in range(ticks):
+                notice.count("env step", self.collect_step + tick * self.copies.n_envs)
                 self._tick()
             for name, buffer in self.buffer.items():
                 buffer.write_tail(self.team.plan[name].rows(self.copies.obs, self.copies.action_mask))

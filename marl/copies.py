@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from marl import room
 from marl.errors import UserError
 from marl.game import B1, F4, F8, ActionTable, Column, Component, Discrete, Role, Table, bounds
 from marl.rng import Address
@@ -140,6 +141,8 @@ class Copies(ABC):
         self.n_agents = low
         b, groups = n_envs, [view.group for view in self.groups.values()]
         width, acts, masks = (max(getattr(g, a) for g in groups) for a in ("width", "action_width", "mask_width"))
+        each = 8 * acts + 8 * width + 8 * (len(components) + len(self.cost_names) + len(self.metric_names)) + 2 * masks + 5
+        self._check_room(b * (low * each + 8 * (state_columns + residuals)))
         self.action: F8 = np.zeros((b, low, acts))
         self.obs: F4 = np.zeros((b, low, width), np.float32)
         self.final_obs = self.obs.copy()
@@ -153,6 +156,11 @@ class Copies(ABC):
         self.metrics: F8 = np.zeros((b, low, len(self.metric_names)))
         self.residual: F8 = np.zeros((b, residuals))
         self._share_state(groups, state_columns)
+
+    def _check_room(self, needed: int) -> None:
+        """Raise UserError where arrays of all copies do not fit what memory is left."""
+        fit = "lower n_envs, or evaluation.episodes where these are an evaluation's (each has a copy of its own)"
+        room.check(needed, f"{self.name} in {self.n_envs:,} copies of {self.n_agents} agents", fit)
 
     def _share_state(self, groups: Sequence[Group], columns: int) -> None:
         """The global state: its own array, else all observations in a row (a view where all agents have one width)."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from marl import system
 from marl.errors import UserError
+from marl.system import sync_folder
 
 
 class Busy(UserError):
@@ -23,9 +24,9 @@ def claim(folder: Path) -> int:
     path = folder / ".lock"
     while True:
         with told("open", path):
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            file = os.open(path, os.O_RDWR | os.O_CREAT | system.OPEN, 0o644)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            system.lock(file)
         except BlockingIOError as error:
             os.close(file)
             raise Busy(f"{folder} is being written by another run: a run folder belongs to one at a time") from error
@@ -52,13 +53,20 @@ def claimed(folder: Path) -> Iterator[int]:
         os.close(file)
 
 
-def sync_folder(folder: Path) -> None:
-    """A new file is lost in a power cut until its folder is on disk as well."""
-    handle = os.open(folder, os.O_RDONLY)
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """The lock of a file, waited for, while the context lasts; where it cannot be had, none."""
     try:
-        os.fsync(handle)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | system.OPEN, 0o644)
+    except OSError:
+        yield
+        return
+    try:
+        with suppress(OSError):
+            system.lock(file, wait=True)
+        yield
     finally:
-        os.close(handle)
+        os.close(file)
 
 
 @contextmanager
@@ -68,3 +76,6 @@ def told(what: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(f"cannot {what} {path}: {error.strerror or error}") from error
+
+
+__all__ = ["claim", "held", "sync_folder", "told"]

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -19,6 +18,8 @@ from typing import Any
 import numba
 import numpy as np
 
+from marl import cache, notice
+from marl.cache import cache_folder
 from marl.errors import UserError
 from marl.game import HEAD, Game, Rule
 
@@ -27,6 +28,9 @@ OUT = (
     "alive", "mask", "final_mask", "state", "final_state", "metrics", "residual",
 )  # fmt: skip
 """Arrays that a driver reads and writes beside the state; `marl.vector` says what each holds."""
+
+LONG = 4_000
+"""Bytes of rules, without what they call, from which compiling them is a matter of a minute."""
 
 COMPILERS = ("numba", "numpy", "math")
 """Modules whose functions are hashed by version instead of by source."""
@@ -246,11 +250,6 @@ def source(game: Game) -> str:
     )
 
 
-def cache_folder() -> Path:
-    """Where drivers and their compiled code live: $MARL_CACHE, else ~/.cache/marl."""
-    return Path(os.environ.get("MARL_CACHE") or Path.home() / ".cache" / "marl")
-
-
 def load(game: Game) -> ModuleType:
     """The driver of a game as a module: written where it is new, imported once a process. Games of the same rules share it."""
     text = source(game)
@@ -259,15 +258,41 @@ def load(game: Game) -> ModuleType:
     name = f"marl_driver_{family}_{mark}"
     if name in sys.modules:
         return sys.modules[name]
-    file = cache_folder() / f"{family}_{mark}" / f"{name}.py"
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_suffix(f".{os.getpid()}.tmp")
-        draft.write_text(text)
-        os.replace(draft, file)
+    file = cache.driver_file(name, f"{family}_{mark}", text)
     spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        _filled(module, text, file)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module
+
+
+def _filled(module: ModuleType, text: str, file: Path) -> None:
+    """Run the driver's text, not what a file says that something may have damaged since; without a cache where numba finds no place."""
+    try:
+        exec(compile(text, file, "exec"), module.__dict__)
+    except RuntimeError as error:
+        if "cannot cache" not in str(error):
+            raise
+        notice.say(f"compiled rules cannot be kept ({error}): every process compiles them")
+        exec(compile(text.replace("cache=True", "cache=False"), file, "exec"), module.__dict__)
+
+
+def ready(game: Game, module: ModuleType, loop: str, arguments: tuple[Any, ...]) -> Callable[..., None]:
+    """A loop of a game's driver for arguments of these types, found or compiled once; uncompiled (NUMBA_DISABLE_JIT=1) as it is."""
+    function = getattr(module, loop)
+    if numba.config.DISABLE_JIT:
+        return function
+    return cache.ready(function, arguments, game.name, "about a minute" if _long(game) else "some seconds")
+
+
+def _long(game: Game) -> bool:
+    """Whether there is much to compile."""
+    return sum(len(_plain(rule).__code__.co_code) for rule in _rules(game).values()) > LONG
+
+
+__all__ = ["cache_folder", "fingerprint", "load", "numbers_of", "reached_files", "ready", "source"]

@@ -15,7 +15,7 @@ import torch
 from tianshou.algorithm.algorithm_base import Policy
 from tianshou.utils.torch_utils import policy_within_training_step, torch_train_mode
 
-from marl import rng
+from marl import notice, rng, room
 from marl.copies import Copies
 from marl.errors import UserError
 from marl.recall import Recall
@@ -88,13 +88,16 @@ def play(
     """
     _check_covered(copies, plan)
     episodes = copies.n_envs
+    each = copies.n_agents * (1 + len(copies.metric_names) + len(copies.cost_names)) * 8 + copies.action[0].nbytes
+    room.check(episodes * each, f"what {episodes:,} episodes of {copies.name} came to", "lower evaluation.episodes")
     running = np.ones(episodes, np.bool_)
     total, lengths = np.zeros((episodes, copies.n_agents)), np.zeros(episodes, np.int64)
     metrics, costs = np.zeros(copies.metrics.shape), np.zeros(copies.cost.shape)
     action = np.zeros(copies.action.shape)
     recalls = {name: Recall(policies[name], part.n * copies.n_envs) for name, part in plan.items()}
     with _frozen(policies), torch.no_grad():
-        for _ in range(limit):
+        for tick in range(limit):
+            notice.count("tick", tick)
             for name, part in plan.items():
                 own = sample if isinstance(sample, bool) else name in sample
                 action[:, part.lo : part.hi, : part.group.action_width] = choose(policies[name], part, copies, recalls[name], own)

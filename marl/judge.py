@@ -14,7 +14,7 @@ from typing import Any
 
 from tianshou.algorithm.algorithm_base import Policy
 
-from marl import score, stats
+from marl import notice, score, stats
 from marl.copies import Copies
 from marl.errors import UserError
 from marl.evaluate import Evaluation, evaluate
@@ -118,9 +118,11 @@ class Judge:
 
     def verdict(self, policies: Mapping[str, Policy], baselines: bool = False) -> Verdict:
         """Play the policies; with `baselines`, also everybody playing each baseline."""
-        own = evaluate(self._make, self._plan, policies, self._episodes, self._seed, self._draws)
-        scores = {} if self._reference is None else {role: self._score(role, policies) for role in own.roles}
-        return Verdict(own, scores, self._together(own), *(self._beside() if baselines else ({}, {})))
+        with notice.working(f"evaluating {self._sample.name}, {self._episodes:,} episodes"):
+            notice.at("the policies")
+            own = evaluate(self._make, self._plan, policies, self._episodes, self._seed, self._draws)
+            scores = {} if self._reference is None else {role: self._score(role, policies) for role in own.roles}
+            return Verdict(own, scores, self._together(own), *(self._beside() if baselines else ({}, {})))
 
     def _together(self, own: Evaluation) -> score.Score | None:
         """The score of all, where there is more than one and all learn."""
@@ -142,6 +144,7 @@ class Judge:
 
     def _everybody(self, name: str) -> Evaluation:
         if name not in self._played:
+            notice.at(f"baseline {name}, played by all")
             plan = parts(self._sample, "group")
             seats = {n: scripted(self._sample, p, name, self._seed) for n, p in plan.items()}
             self._played[name] = evaluate(self._make, plan, seats, self._episodes, self._seed)
@@ -168,6 +171,7 @@ class Judge:
         """Agent 0 of the role plays `policy`, everybody else the reference."""
         plan = parts(self._sample, "group", learners=1)
         assert self._reference is not None
+        notice.at(f"one {role} among baseline {self._reference}")
         seats = {n: scripted(self._sample, p, self._reference, self._seed) for n, p in plan.items()}
         taught = next(p for p in self._plan.values() if p.lo <= plan[role].lo < p.hi)
         plan[role] = replace(plan[role], ids=taught.ids, origin=taught.origin)

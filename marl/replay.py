@@ -14,12 +14,19 @@ import numpy as np
 import numpy.typing as npt
 from tianshou.data import Batch, ReplayBuffer
 
+from marl import room
 from marl.survivors import Survivors
 from marl.window import Window
 
 Array = npt.NDArray[Any]
 ENDS = ("terminated", "truncated", "done", "left")
 """How a row may be its lane's last in an episode: at the game's end, cut short, either; its agent left, but its team's game goes on."""
+
+
+def _check_room(rows: int, each: int, ring: bool, virtual: bool = False) -> None:
+    """Raise UserError where rows of `each` bytes do not fit. `ring`: an off-policy replay, else a rollout."""
+    what, remedy = ("a replay", "lower algorithm.replay") if ring else ("a rollout", "lower n_envs or algorithm.rollout")
+    room.check(rows * each, f"{what} of {rows:,} agent rows", remedy, virtual)
 
 
 class LaneBuffer(ReplayBuffer):
@@ -52,6 +59,10 @@ class LaneBuffer(ReplayBuffer):
         costs: int = 0,
         gamma: float | None = None,
     ) -> None:
+        self.row_bytes = (
+            4 * (width * (1 + keep_next) + action_width + 1 + len(fields) + costs) + len(ENDS) + 1 + 8
+        )  # Tianshou keeps a number a row
+        _check_room(agents * copies * rows, self.row_bytes, keep_next, virtual=keep_next)
         super().__init__(agents * copies * rows, random_seed=seed % (1 << 32))
         self.agents, self.copies, self.rows, self.keep_next, self.costs = agents, copies, rows, keep_next, costs
         n = self.maxsize
@@ -76,6 +87,10 @@ class LaneBuffer(ReplayBuffer):
         self.cuts: list[tuple[Array, Array]] = []
         self._all_alive = True
         self.reset()
+
+    def check_room(self, steps: float) -> None:
+        """Raise UserError where the rows that a run of so many env steps fills do not fit what memory is left."""
+        _check_room(min(self.maxsize, int(min(steps, 1e15)) * self.agents), self.row_bytes, self.keep_next)
 
     def reset(self, keep_statistics: bool = False) -> None:
         """Forget all rows."""
@@ -281,6 +296,11 @@ class Buffers(dict[str, LaneBuffer]):
             buffer.reset()
         if self.survivors is not None:
             self.survivors.forget()
+
+    def check_room(self, steps: float) -> None:
+        """Raise UserError where the rows that a run of so many env steps fills do not fit what memory is left."""
+        for buffer in self.values():
+            buffer.check_room(steps)
 
     def hasnull(self) -> bool:
         return False

@@ -17,6 +17,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
+from marl import system
 from marl.disk import sync_folder, told
 from marl.errors import UserError
 
@@ -46,7 +47,7 @@ class MetricsLog:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         with told("open", self.path):
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | system.OPEN, 0o644)
             self.offset = _end_of_rows(self._file, os.fstat(self._file).st_size)
             os.ftruncate(self._file, self.offset)
             sync_folder(self.path.parent)
@@ -69,7 +70,7 @@ class MetricsLog:
             try:
                 sent = 0
                 while sent < len(row):
-                    sent += os.pwrite(self._file, row[sent:], self.offset + sent)
+                    sent += system.pwrite(self._file, row[sent:], self.offset + sent)
                 if self.durable:
                     os.fsync(self._file)
             except OSError:
@@ -217,7 +218,7 @@ def _end_of_rows(file: int, size: int) -> int:
     """Bytes up to and with the last line end among the first `size`."""
     while size > 0:
         low = max(0, size - BLOCK)
-        found = os.pread(file, size - low, low).rfind(b"\n")
+        found = system.pread(file, size - low, low).rfind(b"\n")
         if found >= 0:
             return low + found + 1
         size = low

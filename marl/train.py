@@ -77,8 +77,7 @@ class Run:
         self._curriculum, self._device, self._watch = curriculum, device, watch
         self._trackers = tuple(trackers)
         self._best, self._best_at, self._best_steps = -inf, 0, 0
-        self._episodes = self._evaluated = self._saved = 0
-        self._ended = ""
+        self._episodes, self._evaluated, self._saved, self._ended = 0, 0, 0, ""
 
     @property
     def chooses(self) -> bool:
@@ -119,6 +118,7 @@ class Run:
 
     def _begin(self) -> None:
         self._build()
+        self._buffers.check_room(self.schedule.total if self.schedule.unit == "steps" else inf)
         self._log = Pending(MetricsLog(self.folder / "metrics.jsonl"), self._trackers)
         self._log.load_state_dict({"offset": 0, "released": 0})
         self._timings = TimingsLog(self.folder / "timings.jsonl")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
@@ -56,6 +57,7 @@ class VectorGame(Copies):
         self._driver = driver.load(game)
         numbers = self.params.numbers()
         self._p = self._driver.Numbers(**{name: numbers[name] for name in self._driver.Numbers._fields})
+        self._check_room(self._state_bytes())
         self._s = self._driver.State(**self._state_arrays())
         self._o = self._driver.Out(**self._out_arrays(self._weights(weights)))
         self._spread = threads > 1 and n_envs >= PARALLEL_FROM
@@ -80,6 +82,11 @@ class VectorGame(Copies):
         for name, (dtype, dims) in self.game.state_fields().items():
             arrays[name] = np.zeros((b, *(self._size(name, d) for d in dims)), dtype)
         return arrays
+
+    def _state_bytes(self) -> int:
+        """What the states of all copies take."""
+        fields = self.game.state_fields().items()
+        return self.n_envs * sum(np.dtype(dtype).itemsize * math.prod(self._size(name, d) for d in dims) for name, (dtype, dims) in fields)
 
     def _size(self, field: str, dim: str | int) -> int:
         if isinstance(dim, int):
@@ -129,6 +136,8 @@ class VectorGame(Copies):
         return self.obs
 
     def _open(self, copies: npt.NDArray[np.int64]) -> None:
+        if not self._begun:
+            driver.ready(self.game, self._driver, "start", (self._p, self._s, self._o, copies))
         self._start(self._p, self._s, self._o, copies)
         self.final_obs[copies], self.final_mask[copies] = self.obs[copies], self.action_mask[copies]
         self.status[copies] = 0
@@ -152,12 +161,8 @@ class VectorGame(Copies):
 
     def _compiled(self) -> Callable[..., None]:
         """The driver's loop for arrays of these types, found once: numba's dispatch looks at every array in every call (4.5 of 9 us)."""
-        loop = self._driver.parallel if self._spread else self._driver.serial
-        if numba.config.DISABLE_JIT:
-            self._advance = _quiet(loop)
-        else:
-            self._advance = loop.compile(tuple(numba.typeof(x) for x in (self._p, self._s, self._o)))
-        assert self._advance is not None
+        loop = "parallel" if self._spread else "serial"
+        self._advance = _quiet(driver.ready(self.game, self._driver, loop, (self._p, self._s, self._o)))
         return self._advance
 
     @property

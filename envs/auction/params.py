@@ -133,12 +133,12 @@ class AuctionParams(PlainParams):
     def validate(self) -> None:
         super().validate()
         name = type(self).__name__
+        if self.click_low > self.click_high:
+            raise UserError(f"{name}.click_low = {self.click_low} clicks per exposure: legal is up to click_high = {self.click_high}")
         if self.mode != "advertising":
             if self.record:
                 raise UserError(f"{name}.record = True in mode {self.mode}: legal in mode advertising")
             return
-        if self.click_low > self.click_high:
-            raise UserError(f"{name}.click_low = {self.click_low} clicks per exposure: legal is up to click_high = {self.click_high}")
         if self.delay > self.window and self.delay > 0:
             raise UserError(f"{name}.delay = {self.delay} days with window = {self.window} days: legal is a mean within the window")
         if (self.pay == "target_cpa" and not self.cpa_low) or (self.pay == "target_roas" and not self.roas_target):

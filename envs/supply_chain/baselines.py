@@ -116,7 +116,7 @@ def local_levels(p: SupplyChainParams) -> F8:
         return np.array([[theory.poisson_newsvendor(hold, short, float(m * p.cover[0])).level for m in p.mean[0]]]) / p.flow
     if p.n_agents == 1 and p.unmet == "backlog" and p.fixed == 0 and p.demand in ("normal", "ar1"):
         return levels_at(p, theory.newsvendor(hold, short, 0, 1).level)
-    return levels_at(p, tuning.by_level(p, _levels_of_rows, FACTORS))
+    return levels_at(p, tuning.once(p, _levels_of_rows, FACTORS, lambda: tuning.by_level(p, _levels_of_rows, FACTORS)))
 
 
 def _levels_of_rows(p: SupplyChainParams, obs: F4, rows: F8) -> F8:
@@ -159,7 +159,7 @@ def reorder_levels(p: SupplyChainParams) -> tuple[F8, F8]:
         best = [theory.reorder(float(hold[0]), float(short[0]), p.fixed, float(m)) for m in p.mean[0]]
         return np.array([[b.point for b in best]]) / p.flow, np.array([[b.upto for b in best]]) / p.flow
     tried = np.array(list(product(FACTORS, (0.5, 1.0, 1.5) if p.fixed > 0 else (0.0,))))
-    found = tuning.best(p, tried, _reorder_of_rows)
+    found = tuning.once(p, _reorder_of_rows, tried, lambda: tuning.best(p, tried, _reorder_of_rows))
     return _reorder_at(p, np.arange(p.n_agents), found)
 
 
@@ -221,7 +221,7 @@ def safety(p: SupplyChainParams) -> F8:
     """Safety stocks [N, 1] of `moving_average`: of a lone node the newsvendor's, else by search, standard deviations."""
     if p.n_agents == 1 and p.unmet == "backlog" and p.demand != "trace":
         return np.array([[theory.newsvendor(float(p.costs[0][0]), float(p.costs[1][0]), 0, 1).level]])
-    return np.asarray(tuning.by_level(p, _forecast_of_rows, FACTORS)[:, None])
+    return tuning.once(p, _forecast_of_rows, FACTORS, lambda: tuning.by_level(p, _forecast_of_rows, FACTORS))[:, None]
 
 
 def mpc(p: SupplyChainParams, obs: F4, generator: np.random.Generator) -> F8:

@@ -14,6 +14,7 @@ import numpy as np
 
 from envs.supply_chain.params import SupplyChainParams
 from envs.supply_chain.sight import FIXED, NODE_WIDTH, of_, own_, width_of
+from envs.supply_chain.solver import Solver
 from marl.content import remembered
 from marl.errors import UserError
 from marl.game import F4, F8
@@ -30,6 +31,7 @@ class Programme(NamedTuple):
     horizon: int
     cost: F8
     matrix: Any
+    solver: Solver
 
 
 @remembered(16)
@@ -59,7 +61,8 @@ def programme(p: SupplyChainParams) -> Programme:
     rows, columns, values = (np.array(x) for x in zip(*cells))
     late = np.tile(1e-6 * np.arange(span)[::-1], n)  # of equal plans the one that orders late
     cost = np.concatenate([late, np.repeat(hold, span), np.repeat(np.maximum(short, 1e-3), span)])
-    return Programme(span, cost, coo_array((values, (rows, columns)), shape=(n * span, len(cost))).tocsr())
+    matrix = coo_array((values, (rows, columns)), shape=(n * span, len(cost))).tocsr()
+    return Programme(span, cost, matrix, Solver(cost, matrix))
 
 
 def plans(p: SupplyChainParams, obs: F4, spare: F8) -> F8:
@@ -74,19 +77,17 @@ def plans(p: SupplyChainParams, obs: F4, spare: F8) -> F8:
     if len(obs) > ROWS:
         raise UserError(f"mpc with {len(obs) // p.n_agents} copies: legal are up to {ROWS // p.n_agents}, it takes milliseconds for each")
     seen = obs.astype(np.float64).reshape(-1, p.n_agents, obs.shape[1])
-    orders = np.zeros((*seen.shape[:2], p.products))
+    orders, flow = np.zeros((*seen.shape[:2], p.products)), p.flow
     for copy, rows in enumerate(seen):
         for k in range(p.products):
             at = NODE_WIDTH + k * width_of(p)
-            units = rows[:, at : at + width_of(p)] * p.flow[:, k : k + 1]
-            orders[copy, :, k] = _plan(p, found, units, spare[:, k] * p.flow[:, k]) / p.flow[:, k]
+            units = rows[:, at : at + width_of(p)] * flow[:, k : k + 1]
+            orders[copy, :, k] = _plan(p, found, units, spare[:, k] * flow[:, k]) / flow[:, k]
     return orders.reshape(-1, p.products)
 
 
 def _plan(p: SupplyChainParams, found: Programme, rows: F8, spare: F8) -> F8:
     """Units that each node orders of one product; rows [N, columns of the product] and `spare` [N] in units."""
-    from scipy.optimize import linprog
-
     net, n, span = p.layout, p.n_agents, found.horizon
     due = np.zeros((n, span))
     for i in range(min(p.slots - 1, span)):
@@ -95,7 +96,7 @@ def _plan(p: SupplyChainParams, found: Programme, rows: F8, spare: F8) -> F8:
     retail = np.diff(net.out_first)[:n] == 0
     due[retail] -= rows[retail, of_.forecast][:, None]
     due[retail, 0] -= rows[retail, of_.owed] + spare[retail]
-    solved = linprog(found.cost, A_eq=found.matrix, b_eq=due.ravel(), method="highs")
-    if solved.x is None:  # an internal node cannot ship less than nothing: no plan is infeasible but by numbers
+    solved = found.solver.solve(due.ravel())
+    if solved is None:  # an internal node cannot ship less than nothing: no plan is infeasible but by numbers
         return np.asarray(rows[:, of_.forecast])
-    return np.asarray(np.maximum(solved.x[: n * span].reshape(n, span)[:, 0] - rows[:, of_.waiting], 0.0))
+    return np.asarray(np.maximum(solved[: n * span].reshape(n, span)[:, 0] - rows[:, of_.waiting], 0.0))

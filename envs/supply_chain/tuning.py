@@ -7,13 +7,16 @@ reward. Traces are searched in their training part.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from envs.supply_chain.params import SupplyChainParams
+from marl import cache, driver, notice
 from marl.game import F4, F8
 
 COPIES, TICKS, TRIED = 16, 100, 7
@@ -34,23 +37,44 @@ def setting(p: SupplyChainParams) -> SupplyChainParams:
 
 def costs(p: SupplyChainParams, candidates: F8, act: Act) -> F8:
     """Mean cost of a tick of each candidate [K, D] (or [K, N, D], by node) at each node, [K, N]."""
-    from envs.supply_chain import SUPPLY_CHAINS
     from marl.vector import VectorGame
 
     played = setting(p)
-    game = next(g for g in SUPPLY_CHAINS if g.params is type(p))
+    game = _game(p)
     first = VectorGame(game, 1 if p.demand == "trace" else COPIES, played)
     first.reset(0)
     copies = first.fork(np.tile(np.arange(first.n_envs), len(candidates)))
     each = candidates if candidates.ndim == 3 else np.repeat(candidates[:, None], p.n_agents, axis=1)
     rows = np.repeat(each, first.n_envs, axis=0).reshape(-1, each.shape[2])
     view = copies.groups["node"]
-    for _ in range(played.horizon):
+    notice.at(f"searching levels of a network of {p.n_agents} nodes, {len(candidates)} candidates")
+    for tick in range(played.horizon):
+        notice.count("tick", tick, played.horizon)
         obs = np.ascontiguousarray(view.obs).reshape(-1, view.group.width)
         copies.action[:] = act(played, obs, rows).reshape(copies.action.shape)
         copies.tick()
     found = copies.metrics[:, :, copies.metric_names.index("cost")]
     return np.asarray(found.reshape(len(candidates), first.n_envs, p.n_agents).mean(1))
+
+
+def once(p: SupplyChainParams, act: Act, candidates: F8, search: Callable[[], F8]) -> F8:
+    """What a search for the policy `act` finds among candidates: searched once for these parameters, whoever asks and when.
+
+    It is kept under all that it depends on: rules, sources of this package, versions, machine, parameters and what they read of files.
+    """
+    played = setting(p)
+    game = _game(p)
+    sources = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    numbers = [np.asarray(value) for value in (*played.numbers().values(), *p.numbers().values(), candidates)]
+    key = [driver.fingerprint(game, driver.source(game)).encode(), sources, repr((p, played, act.__name__, platform.machine())).encode()]
+    found = cache.remembered(act.__name__.strip("_"), b"".join([*key, *(value.tobytes() for value in numbers)]), search)
+    return np.asarray(found, np.float64)
+
+
+def _game(p: SupplyChainParams) -> Any:
+    from envs.supply_chain import SUPPLY_CHAINS
+
+    return next(g for g in SUPPLY_CHAINS if g.params is type(p))
 
 
 def apart(p: SupplyChainParams) -> bool:

@@ -76,7 +76,8 @@ class KyleParams(Params):
         if self.auctions == 1:
             one = theory.kyle(self.n_agents, self.value_sd, self.noise_sd)
             return np.array([one.impact]), np.array([one.intensity]), one.profit
-        return _periods(self.auctions, self.value_sd, self.noise_sd)
+        found = periods(self.auctions, self.value_sd, self.noise_sd)
+        return found.impact, found.intensity, found.profit
 
     def tables(self) -> Mapping[str, Any]:
         """Equilibrium lambda [N] in $ a lot and beta [N] in lots a $."""
@@ -85,9 +86,9 @@ class KyleParams(Params):
 
 
 @lru_cache(maxsize=32)
-def _periods(auctions: int, value_sd: float, noise_sd: float) -> tuple[F8, F8, float]:
-    found = theory.kyle_periods(auctions, value_sd**2, noise_sd**2)
-    return found.impact, found.intensity, found.profit
+def periods(auctions: int, value_sd: float, noise_sd: float) -> theory.KylePeriods:
+    """The equilibrium of several auctions, found once."""
+    return theory.kyle_periods(auctions, value_sd**2, noise_sd**2)
 
 
 TIME = {"time_left": Column(0, 1, "share of the round's auctions")}
@@ -252,7 +253,7 @@ def known(p: KyleParams) -> dict[str, float]:
     """First lambda and beta, the informed's profit, the variance that is left as a share of the prior's."""
     impact, intensity, profit = p.answer
     known = {"impact": float(impact[0]), "intensity": float(intensity[0]), "profit": profit}
-    left = 1 / (p.n_agents + 1) if p.auctions == 1 else theory.kyle_periods(p.auctions, p.value_sd**2, p.noise_sd**2).left / p.value_sd**2
+    left = 1 / (p.n_agents + 1) if p.auctions == 1 else periods(p.auctions, p.value_sd, p.noise_sd).left / p.value_sd**2
     return known | {"left": left}
 
 

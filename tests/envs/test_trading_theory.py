@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from envs.trading import theory
+from envs.trading.kyle import KyleParams, known
 from envs.trading.theory import ExecutionLaw, MakerLaw
 
 PAPER = ExecutionLaw(1e6, 5.0, 5, 0.95, 0.0625, 2.5e-7, 2.5e-6, 1e-6)
@@ -143,6 +144,40 @@ def test_kyle_in_periods(auctions: int, left: float, first: float, profit: float
         variance *= 1 - impact * intensity
     assert gained == pytest.approx(found.profit, rel=1e-6)
     assert found.profit == pytest.approx(profit, abs=7e-3)  # the figure is of a simulation of 200,000 runs, standard error .0023
+
+
+def test_kyle_in_periods_as_numpy_finds_the_roots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every bit of the answer is that of `numpy.roots` and 200 halvings."""
+
+    def slow(cubic: float, square: float, alpha: float) -> float:
+        roots = np.roots([cubic, square, -alpha, 0.5])
+        return float(roots.real[(np.abs(roots.imag) < 1e-9) & (roots.real > 0) & (1 - alpha * roots.real > 0)].min())
+
+    settings = [(2, 1.0, 1.0), (7, 4.0, 9.0), (9, 1e-6, 1e6), (5, 1e6, 1e-6)]
+    fast = [theory.kyle_periods(*setting) for setting in settings]
+    monkeypatch.setattr(theory, "_slope", slow)
+    for quick, setting in zip(fast, settings):
+        auctions, variance, noise = setting
+        dt, low, high = 1.0 / auctions, 1e-12 * variance, variance
+        for _ in range(200):
+            middle = np.sqrt(low * high)
+            above = theory._backward(middle, auctions, noise, dt)[0] > variance
+            low, high = (low, middle) if above else (middle, high)
+        _, impact, intensity, profit = theory._backward(low, auctions, noise, dt)
+        assert (quick.left, quick.profit) == (low, profit)
+        np.testing.assert_array_equal(quick.impact, impact)
+        np.testing.assert_array_equal(quick.intensity, intensity * dt)
+
+
+def test_the_most_auctions_of_a_round_take_no_longer_than_they_must(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a process, and no halving after the last bit is found; impact in continuous time is constant, s0 / su."""
+    calls, backward = [], theory._backward
+    monkeypatch.setattr(theory, "_backward", lambda *given: calls.append(1) or backward(*given))
+    params = KyleParams(auctions=1_000, value_sd=2.0, noise_sd=3.0)
+    impact = params.tables()["equilibrium_impact"]
+    assert impact[500] == pytest.approx(2.0 / 3.0, rel=0.01)
+    assert 40 < len(calls) < 75
+    assert params.answer[0] is impact and known(params)["left"] < 0.01
 
 
 def test_portfolios() -> None:

@@ -44,6 +44,13 @@ def test_version(marl: Marl) -> None:
         (KeyboardInterrupt(), 130, "interrupted"),
         (OSError(28, "No space left on device", "run/log.jsonl"), 2, "marl: error: [Errno 28] No space left on device: 'run/log.jsonl'"),
         (BrokenPipeError(), 0, ""),
+        (MemoryError("Unable to allocate 8. GiB for an array"), 2, "too little memory is left: lower n_envs, or raise its limit (Unable"),
+        (MemoryError(), 2, "(MemoryError)"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"), 2, "too little memory is left"),
+        (ImportError("libtorch.so: failed to map segment from shared object"), 2, "too little memory is left"),
+        (OSError(12, "Cannot allocate memory"), 2, "too little memory is left"),
+        (OSError(24, "Too many open files", "x.so"), 2, "too few files may be open: raise ulimit -n"),
+        (ImportError("x.so: cannot open shared object file: Too many open files"), 2, "too few files may be open"),
     ],
 )
 def test_how_it_ends(

@@ -52,7 +52,21 @@ CASES = {
     "nothing for a whole number": (["n_envs=null"], ["n_envs = null", "a whole number in [1, "]),
     "name that is too long": (["run_dir=" + 300 * "x"], ["File name too long"]),
     "unknown device": (["device=quantum"], ["device = 'quantum'"]),
-    "curriculum of another game": (["curriculum=auction_formats"], ["CommonsParams has no parameter"]),
+    "curriculum of another game": (
+        ["curriculum=auction_formats"],
+        ["auction_formats is a curriculum of auction", "env = 'harvest' has none"],
+    ),
+    "curriculum of another game that has some": (
+        ["env=auction", "algorithm=ippo", "curriculum=trading_demo"],
+        ["trading_demo is a curriculum of trading", "legal with env = 'auction' are auction_formats, auction, none"],
+    ),
+    "what a key is called elsewhere": (["algorithm.learning_rate=1"], ["algorithm.learning_rate: no such key", "closest: lr"]),
+    "what a key without its prefix is called elsewhere": (["learning_rate=1"], ["learning_rate: no such key, legal is algorithm.lr"]),
+    "clicks from more to fewer": (
+        ["env=auction", "algorithm=ippo", "env.click_low=0.5"],
+        ["click_low = 0.5 clicks", "up to click_high = 0.05"],
+    ),
+    "clicks to fewer": (["env=auction", "algorithm=ippo", "env.click_high=1e-05"], ["click_low = 0.02 clicks", "up to click_high = 1e-05"]),
     "no value": (["seed"], ["override 'seed'", "key=value"]),
     "no key": (["=3"], ["override '=3'", "key=value"]),
     "added key": (["+foo=1"], ["override '+foo=1'", "every key is declared"]),

@@ -71,37 +71,59 @@ def test_broken_cursor(folder: RunFolder) -> None:
 
 
 def test_no_trackers_by_default(folder: RunFolder) -> None:
-    assert trackers.start(folder, compose(["env=harvest"]).config, "id") == []
+    with trackers.opened(folder, compose(["env=harvest"]).config, "id") as told:
+        told.row(0, {"x": 1.0})
+        assert told.conclude({}) == []
+    assert {p.name for p in folder.path.iterdir()} == {"config.yaml", "manifest.json"}
+
+
+def test_nothing_begins_before_the_first_row(folder: RunFolder) -> None:
+    """A run that is refused before it leaves nothing at W&B."""
+    with trackers.opened(folder, folder.read_config(), "id") as told:
+        assert trackers.of(folder) is told
+    assert {p.name for p in folder.path.iterdir()} == {"config.yaml", "manifest.json"}
 
 
 ROWS = """
 import sys
 from pathlib import Path
 from experiments.run_folder import RunFolder
-from experiments.trackers import start
+from experiments.trackers import opened
+from marl.track import MetricsLog
 folder = RunFolder(Path(sys.argv[1]))
-(told,) = start(folder, folder.read_config(), folder.read_manifest()["id"])
-for step in map(int, sys.argv[2:]):
-    told.row(step, {"evaluation/return": step / 10})
-told.close()
+log = MetricsLog(folder.metrics)
+with opened(folder, folder.read_config(), folder.read_manifest()["id"]) as told:
+    for step in map(int, sys.argv[2:]):
+        log.append(step, {"evaluation/return": step / 10})
+        told.row(step, {"evaluation/return": step / 10})
+    report = {"step": 30, "return": {"mean": 2.5, "low": 2.0, "episodes": 4}, "scores": {}, "score": None, "together": None,
+              "metrics": {"stock": 7.0}, "baselines": {"random": {"return": {"mean": 1.5}}}}
+    print(*told.conclude(report), sep="\\n")
 """
 
 
 def test_what_arrived_in_two_sessions_of_a_run(folder: RunFolder) -> None:
-    """Group, tags, job type and one id in both; every row once. Nothing is sent: W&B is offline."""
+    """Group, tags, job type, name and one id in both. The second has the whole history and the summary says to send it; TensorBoard has
+    every row once. Nothing is sent: W&B is offline."""
     python(ROWS, str(folder.path), "0", "10", "20")
-    python(ROWS, str(folder.path), "10", "20", "30")
+    said = python(ROWS, str(folder.path), "30")
     sessions = sorted((folder.path / "wandb").glob("offline-run-*"))
     records = [_records(session) for session in sessions]
     assert len(sessions) == 2
     for session in records:
         (run,) = [r["run"] for r in session if r["type"] == "run"]
-        assert (run["run_group"], run["tags"], run["job_type"], run["project"]) == ("g", ["a", "b"], "train", "market-marl")
-        assert run["run_id"] == folder.read_manifest()["id"]
+        assert (run["run_group"], run["tags"], run["job_type"], run["project"]) == ("g", ["a", "b", "seed0"], "train", "market-marl")
+        assert (run["run_id"], run["display_name"]) == (folder.read_manifest()["id"], "harvest-ippo-s0")
         assert run["config"]["update"]["env"]["name"] == "harvest"
+        assert run["config"]["update"]["manifest"]["versions"]["numpy"]
         assert run["telemetry"]["feature"]["offline"]
+        summary = {key: value for r in session if r["type"] == "summary" for key, value in r["summary"]["update"].items()}
+        assert (summary["final/return"], summary["final/return/low"], summary["final/metric/stock"]) == (2.5, 2.0, 7.0)
+        assert (summary["final/baseline/random"], summary["final/step"]) == (1.5, 30)
     history = [[_row(r["history"]) for r in session if r["type"] == "history"] for session in records]
-    assert history == [[(0, 0.0), (10, 1.0), (20, 2.0)], [(30, 3.0)]]
+    assert history == [[(0, 0.0), (10, 1.0), (20, 2.0)], [(0, 0.0), (10, 1.0), (20, 2.0), (30, 3.0)]]
+    assert said.splitlines()[0].startswith(f"W&B: offline in {sessions[1]} (it has all rows of the run, also those of 1 earlier")
+    assert said.splitlines()[1] == f"send it with: wandb sync {sessions[1]}"
     assert _events(folder) == [(0, 0.0), (10, 1.0), (20, 2.0), (30, 3.0)]
 
 
