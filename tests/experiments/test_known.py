@@ -34,8 +34,10 @@ def toys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 WITHOUT = {
     "climbing": "two who learn for themselves settle below the optimum, at 175 of 275 where published",
     "penalty": "the same where a miss costs, at 50 of 250",
+    "kyle four_auctions": "profit is flat around the optimum: within 1 % of it, where the first order's intensity is half as large again",
+    "liquidation four_predators": "predators split their gain otherwise where the seller has learned to wait for them",
 }
-"""Games of whose settings some are not reached by defaults and have no experiment that is made to find them, and why."""
+"""Games, or settings of games, that defaults do not reach and that have no experiment which is made to find them, and why."""
 
 
 class Played:
@@ -158,7 +160,7 @@ def test_a_default_run_comes_near_what_is_known_or_says_how_far_it_is(
         (line,) = [x for x in told.splitlines() if x.startswith("known answer") and f": {name} " in x]
         assert near is not line.endswith(": not reached") and found["far"] is not near
     if any(found["far"] for found in report["known"].values()):
-        if game in WITHOUT:
+        if game in WITHOUT or f"{game} {preset}" in WITHOUT:
             assert "no experiment here is made to find it" in told
             return
         assert f"made to find it: marl train {report['recipe']}" in told
