@@ -35,7 +35,6 @@ WITHOUT = {
     "climbing": "two who learn for themselves settle below the optimum, at 175 of 275 where published",
     "penalty": "the same where a miss costs, at 50 of 250",
     "kyle four_auctions": "profit is flat around the optimum: within 1 % of it, where the first order's intensity is half as large again",
-    "liquidation four_predators": "predators split their gain otherwise where the seller has learned to wait for them",
 }
 """Games, or settings of games, that defaults do not reach and that have no experiment which is made to find them, and why."""
 
