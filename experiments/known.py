@@ -15,7 +15,7 @@ NEAR = 0.05
 NOTHING = 1e-6
 """What a learned metric may differ from a known 0."""
 RECIPES = Path(__file__).parent / "conf" / "experiment"
-SIZES = 4
+SIZES = 3
 """Parameters by which a recipe may differ from a run and still be named for it, with their values."""
 
 

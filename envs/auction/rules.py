@@ -44,7 +44,7 @@ VALUE = Column(0, inf, "value of the coming auction over the top of its law, ove
 
 LINEAR = {"multiplier": Column(0, 1.5, "bid over value", explore=0.15, explore_last=0.01)}
 """Explored little, and less and less: the best answer to rivals who tremble is to shade more than at equilibrium."""
-LOGARITHMIC = {"multiplier": Column(0.1, 4, "bid over value", scale="log")}
+LOGARITHMIC = {"multiplier": Column(0.1, 4, "bid over value", scale="log", explore=0.15, explore_last=0.01)}
 REWARD = {"profit": Component(1.0, "$ per auction"), "value": Component(0.0, "$ per auction"), "cost": Component(0.0, "$ per auction")}
 COST = {"budget_spent": Column(0, 1, "share of the budget"), "overpaid": Column(0, inf, "$ per auction paid above the value")}
 METRICS = {

@@ -30,6 +30,7 @@ PRESETS = {
     "avellaneda_stoikov": ["env.horizon=8"],
     "almgren_chriss": [],
     "liquidation_race": ["env.preset=ten_sellers"],
+    "predators": [],
     "kyle": ["env.rounds=4"],
     "trading_mixed": ["env.horizon=8"],
     "trading_demo": ["curriculum=none", "env.horizon=8", "total_episodes=null"],
