@@ -28,7 +28,6 @@ PRESETS = {
     "commons": ["env.preset=steady_five"],
     "bids_for_shares": ["env.preset=bids_five"],
     "misreport": ["env.preset=proportional"],
-    "resource_allocation_demo": ["curriculum=none", "env.horizon=20", "algorithm.minibatches=1", "total_episodes=null"],
     "allocation_log": ["env.n_agents=3", "env.horizon=20", "env.mechanism=arbiter"],
 }
 

@@ -27,7 +27,6 @@ PRESETS = {
     "clark_scarf": [*ROLLED, "env.horizon=8", "env.warm_up=2"],
     **{name: [*ROLLED, "env.horizon=8"] for name in ("beer_game", "beer_normal", "beer_step")},
     "beer_game_values": [*TINY, "env.horizon=8", "algorithm.warm_up=16", "algorithm.batch=8"],
-    "supply_chain_demo": [*ROLLED, "curriculum=none", "env.horizon=20", "algorithm.minibatches=1", "total_episodes=null"],
     "supply_chain_log": [*ROLLED, "env.horizon=20"],
 }
 

@@ -33,7 +33,6 @@ PRESETS = {
     "predators": [],
     "kyle": ["env.rounds=4"],
     "trading_mixed": ["env.horizon=8"],
-    "trading_demo": ["curriculum=none", "env.horizon=8", "total_episodes=null"],
 }
 
 
