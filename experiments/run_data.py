@@ -35,9 +35,9 @@ def read_by(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """What a manifest says of a configuration's files: key -> path, SHA-256, bytes, and where it lies from the run folder on."""
     import envs
 
-    env = config.get("env", {})
-    if env.get("name") not in envs.GAMES:
+    if "env" not in config or config["env"]["name"] not in envs.GAMES:
         return {}
+    env = config["env"]
     kind = envs.GAMES[env["name"]].params
     found = {}
     for name in kind.file_names():

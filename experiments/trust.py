@@ -21,7 +21,8 @@ from typing import Any
 from marl.errors import UserError
 
 OWN = ("marl.tuples:parallel_env",)
-"""Factories of this distribution."""
+"""Factories of this distribution, of whose other functions none is an environment's."""
+OURS = "market-marl"
 ENVIRONMENTS = ("pettingzoo", "gymnasium")
 """Distributions of environments, and those whose requirement makes another one."""
 ADDRESS = re.compile(r"([A-Za-z_][\w.]*):")
@@ -114,7 +115,8 @@ def _is_imported(name: str) -> bool:
 
 def _is_environment(name: str) -> bool:
     """Whether a module is of an installed distribution of environments."""
-    return any(_requires(distribution) & set(ENVIRONMENTS) for distribution in _distributions(name))
+    others = (distribution for distribution in _distributions(name) if distribution.lower() != OURS)
+    return any(_requires(distribution) & set(ENVIRONMENTS) for distribution in others)
 
 
 def _requires(distribution: str) -> set[str]:

@@ -111,7 +111,7 @@ class Params:
     @cache
     def file_names(cls) -> tuple[str, ...]:
         """Names of the parameters that are files of data."""
-        return tuple(f.name for f in fields(cls) if f.metadata["limits"].file)  # type: ignore[arg-type]
+        return tuple(f.name for f in fields(cls) if "limits" in f.metadata and f.metadata["limits"].file)  # type: ignore[arg-type]
 
     @classmethod
     def limits_of(cls, name: str) -> Limits:

@@ -38,11 +38,15 @@ def test_the_first_is_raised_and_the_rest_are_left(
             ended.append("as it should")
         return 0
 
-    before = signal.getsignal(getattr(signal, name))
+    number = getattr(signal, name)
+    before = signal.signal(number, signal.SIG_DFL)  # whoever started the tests may ignore one, as nohup does
     monkeypatch.setattr(cli, "run", long)
-    assert cli.main(["train"]) == code
-    assert ended == ["as it should"] and capsys.readouterr().err == f"marl: ended by {name}\n"
-    assert signal.getsignal(getattr(signal, name)) == before
+    try:
+        assert cli.main(["train"]) == code
+        assert ended == ["as it should"] and capsys.readouterr().err == f"marl: ended by {name}\n"
+        assert signal.getsignal(number) == signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
 
 
 def test_what_is_ignored_stays_so() -> None:

@@ -74,14 +74,14 @@ def test_no_trackers_by_default(folder: RunFolder) -> None:
     with trackers.opened(folder, compose(["env=harvest"]).config, "id") as told:
         told.row(0, {"x": 1.0})
         assert told.conclude({}) == []
-    assert {p.name for p in folder.path.iterdir()} == {"config.yaml", "manifest.json"}
+    assert {p.name for p in folder.path.iterdir()} == {".lock", "config.yaml", "manifest.json"}
 
 
 def test_nothing_begins_before_the_first_row(folder: RunFolder) -> None:
     """A run that is refused before it leaves nothing at W&B."""
     with trackers.opened(folder, folder.read_config(), "id") as told:
         assert trackers.of(folder) is told
-    assert {p.name for p in folder.path.iterdir()} == {"config.yaml", "manifest.json"}
+    assert {p.name for p in folder.path.iterdir()} == {".lock", "config.yaml", "manifest.json"}
 
 
 ROWS = """

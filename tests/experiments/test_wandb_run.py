@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def test_a_name_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setattr(wandb_run, "PATIENCE", 0.05)
     waiting = threading.Event()
-    monkeypatch.setattr(wandb_run.urllib.request, "urlopen", lambda *_, **__: waiting.wait(5.0))
+    monkeypatch.setattr(wandb_run.urllib.request, "urlopen", lambda *_, **__: BytesIO(b"late" if waiting.wait(5.0) else b""))
     assert unreachable().endswith("no answer in 0 s")
     waiting.set()
 
