@@ -116,6 +116,7 @@ def run(arguments: Sequence[str]) -> int:
     with notice.working(name, first=notice.EVERY):
         notice.at("loading libraries")
         command = importlib.import_module(COMMANDS[name][0]).main
+        notice.at("")
         if "--trust" not in rest:
             return int(command(rest))
         from experiments.trust import trusting
