@@ -33,13 +33,13 @@ ANSWER, REPORT, PICTURE = "answer.json", "answers.json", "first-price.png"
 def learn(case: Case, seed: int, root: Path) -> Answer:
     """Run a case, or finish it, or read its answer; called in a process of its own."""
     from experiments import run_folder
-    from experiments.compose import compose
+    from experiments.compose import compose, in_folder
     from experiments.run_folder import RunFolder
     from experiments.training import execute
 
     began = time.monotonic()
     path = root / f"{case.experiment}-s{seed}"
-    setup = compose([f"experiment={case.experiment}", f"seed={seed}", f"run_dir='{path}'"])
+    setup = compose([f"experiment={case.experiment}", f"seed={seed}", in_folder(path)])
     folder = RunFolder(path)
     if folder.config.exists() and not _same(setup, folder):
         shutil.rmtree(path)

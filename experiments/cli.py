@@ -121,7 +121,7 @@ def run(arguments: Sequence[str]) -> int:
             return int(command(rest))
         from experiments.trust import trusting
 
-        with trusting(everything=True):
+        with trusting():
             return int(command(rest))
 
 

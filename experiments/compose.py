@@ -132,6 +132,12 @@ def _path_as_text(line: str) -> str:
     return f"{key}='{text}'" if key == "run_dir" and equals and PLAIN.fullmatch(text) else line
 
 
+def in_folder(path: Path) -> str:
+    """The override that gives a run this folder, whatever characters its name has."""
+    escaped = str(path).replace("'", "\\'")
+    return f"run_dir='{escaped}'"
+
+
 def _check_values(line: str, override: Any) -> None:
     """Raise UserError where a sweep has no values: an empty range, or one that is none."""
     if not override.is_discrete_sweep():

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments import ensembles, resumption, training
-from experiments.compose import Setup, compose
+from experiments.compose import Setup, compose, in_folder
 from experiments.ensembles import Asked
 from experiments.run_folder import RunFolder
 from experiments.schema import EPISODES
@@ -28,7 +28,7 @@ def train(setup: Setup, overrides: Sequence[str]) -> str:
     if len(set(names)) < len(names):
         raise UserError(f"ensemble.members = [{', '.join(names)}]: every member once is expected, its folder has its name")
     given = [line for line in overrides if line.partition("=")[0] not in CHOSEN_HERE]
-    members = {name: compose([f"experiment={name}", *given, f"run_dir='{root / name}'"]) for name in names}
+    members = {name: compose([f"experiment={name}", *given, in_folder(root / name)]) for name in names}
     for name, member in members.items():
         if member.config["ensemble"]["members"]:
             raise UserError(f"ensemble.members: {name} is an ensemble itself, legal are experiments of one run")

@@ -18,7 +18,7 @@ from typing import Any
 
 from experiments import pool, sweep_run, tables
 from experiments.cli import complain
-from experiments.compose import composed, refused, resolve, session
+from experiments.compose import composed, in_folder, refused, resolve, session
 from experiments.processes import Teller
 from experiments.run_folder import write
 from experiments.sweep_run import Value, job
@@ -131,7 +131,9 @@ def _here(parsed: Sequence[Any], root: Path) -> list[dict[str, Any]]:
     runs = combinations(parsed)
     own = [[line for line in lines if not line.startswith(("hydra/", "hydra.", "run_dir="))] for lines in runs]
     jobs = _jobs(next(iter(runs)))
-    configs = [composed([*lines, _line(root / str(i))]) for i, lines in enumerate(own)]  # a mistyped key ends the sweep before it begins
+    configs = [
+        composed([*lines, in_folder(root / str(i))]) for i, lines in enumerate(own)
+    ]  # a mistyped key ends the sweep before it begins
     rows = [{"run": name, "folder": str(root / str(i))} for i, name in enumerate(_names(runs))]
     missing = []
     for i, config in enumerate(configs):
@@ -186,18 +188,13 @@ def _jobs(lines: Sequence[str]) -> int:
     return given if given > 0 else max(1, cores + 1 + given)
 
 
-def _line(folder: Path) -> str:
-    escaped = str(folder).replace("'", "\\'")
-    return f"run_dir='{escaped}'"
-
-
 def _write_record(lines: Sequence[str], root: Path) -> None:
     """Hydra's record of a sweep: its configuration."""
     from omegaconf import OmegaConf
 
     root.mkdir(parents=True, exist_ok=True)
     kept = [line for line in lines if not line.startswith("run_dir=")]
-    write(root / "multirun.yaml", OmegaConf.to_yaml(composed([*kept, _line(root)], hydra=True)))
+    write(root / "multirun.yaml", OmegaConf.to_yaml(composed([*kept, in_folder(root)], hydra=True)))
 
 
 # ---- other sweepers and launchers -----------------------------------------------------------------------------------
@@ -212,7 +209,7 @@ def _by_hydra(overrides: Sequence[str], parsed: Sequence[Any], root: Path) -> tu
     with session():
         hydra: Any = GlobalHydra.instance().hydra
         try:
-            batches = hydra.multirun("train", job, [*lines, _line(root)], with_log_configuration=False)
+            batches = hydra.multirun("train", job, [*lines, in_folder(root)], with_log_configuration=False)
         except Exception as error:
             ended = error
     found = [ret.return_value for batch in batches or [] for ret in batch]  # a sweeper that searches returns nothing

@@ -166,7 +166,7 @@ def create(path: Path, config: Mapping[str, Any]) -> RunFolder:
 
 def taken(folder: RunFolder) -> str | None:
     """What says that a run is in a folder; None where there is none, or one that never came to its first checkpoint."""
-    found = beyond_start(folder.path) or next((p.name for p in (folder.evaluation,) if p.exists()), None)
+    found = beyond_start(folder.path) or (folder.evaluation.name if folder.evaluation.exists() else None)
     if found is None and not folder.manifest.exists():
         return next((p.name for p in (folder.config, folder.metrics) if p.exists()), None)  # of somebody who took files away
     return found
@@ -211,11 +211,22 @@ def discard(folder: RunFolder) -> None:
     """Take back what `create` and a run that could not begin left, the folder too where it was made for them; then the lock."""
     _clear(folder)
     folder.best.unlink(missing_ok=True)
-    (folder.path / LOCK).unlink(missing_ok=True)
-    if (folder.hold is None or folder.hold.made) and not any(folder.path.iterdir()):
-        folder.path.rmdir()
+    own = (folder.hold is None or folder.hold.made) and all(path.name == LOCK for path in folder.path.iterdir())
+    place = _aside(folder.path) if own else folder.path
+    (place / LOCK).unlink(missing_ok=True)
+    if own:
+        place.rmdir()
     if folder.hold is not None:
         folder.hold.release()
+
+
+def _aside(path: Path) -> Path:
+    """A folder under a name that nobody knows, in one step: else who comes between lock and folder locks the folder and does not own it."""
+    away = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    try:
+        return path.rename(away)
+    except OSError:  # Windows moves no folder in which a file is open
+        return path
 
 
 def find(path: Path) -> RunFolder:

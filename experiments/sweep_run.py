@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments import documents
-from experiments.compose import Setup, compose, resolve
+from experiments.compose import Setup, compose, in_folder, resolve
 from experiments.lineage import earlier
 from experiments.run_folder import RunFolder, config_hash, taken, write
 from experiments.stored import stored
@@ -99,8 +99,7 @@ def work(alone: bool, task: tuple[int, list[str], Path], pipe: Any) -> None:
     def finish() -> tuple[float, dict[str, Any]]:
         from experiments.training import with_modules
 
-        escaped = str(folder).replace("'", "\\'")
-        return settle(compose([*with_modules(lines, []), f"run_dir='{escaped}'"]), folder, quiet=not alone, told=told)
+        return settle(compose([*with_modules(lines, []), in_folder(folder)]), folder, quiet=not alone, told=told)
 
     try:
         _, row = outcome(finish)

@@ -38,15 +38,14 @@ def trust(*names: str) -> None:
 
 
 @contextmanager
-def trusting(everything: bool) -> Iterator[None]:
-    """With `everything`, whatever stored runs bring while the context lasts."""
-    before = set(_named)
-    if everything:
-        trust()
+def trusting() -> Iterator[None]:
+    """Whatever stored runs bring is taken while the context lasts."""
+    before = EVERYTHING in _named
+    trust()
     try:
         yield
     finally:
-        if everything and EVERYTHING not in before:
+        if not before:
             _named.discard(EVERYTHING)
 
 

@@ -25,7 +25,8 @@ import numpy.typing as npt
 from numba.core.errors import NumbaError
 
 from marl import notice
-from marl.disk import held, sync_folder
+from marl.disk import held
+from marl.system import sync_folder
 
 SEAL = ".sha256"
 """Ending of the file beside a compiled one that has its digest."""

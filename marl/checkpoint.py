@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from marl.disk import sync_folder
 from marl.errors import UserError
+from marl.system import sync_folder
 
 VERSION = 1
 """Of the layout; a checkpoint of another version is refused."""

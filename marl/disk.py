@@ -9,7 +9,6 @@ from pathlib import Path
 
 from marl import system
 from marl.errors import UserError
-from marl.system import sync_folder
 
 
 class Busy(UserError):
@@ -76,6 +75,3 @@ def told(what: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(f"cannot {what} {path}: {error.strerror or error}") from error
-
-
-__all__ = ["claim", "held", "sync_folder", "told"]

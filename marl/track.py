@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from marl import system
-from marl.disk import sync_folder, told
+from marl.disk import told
 from marl.errors import UserError
+from marl.system import sync_folder
 
 BLOCK = 1 << 16
 Row = dict[str, float]

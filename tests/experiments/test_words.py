@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from experiments.compose import compose
+from experiments.compose import compose, in_folder
 from tests.experiments.conftest import TINY, Marl
 
 
@@ -34,6 +34,12 @@ def test_a_folder_that_reads_like_a_sweep_is_told_how_it_is_written(name: str, m
 def test_a_folder_is_called_letter_by_letter(name: str) -> None:
     """Also where the letters would be a number or a truth value."""
     assert compose(["env=harvest", f"run_dir={name}"]).config["run_dir"] == name
+
+
+@pytest.mark.parametrize("name", ["a'b", "a=b, c", "(x)", "true", "a b"])
+def test_a_folder_that_commands_give_a_run_is_the_one_that_is_meant(name: str, tmp_path: Path) -> None:
+    """Runs of a sweep, members of an ensemble, known answers."""
+    assert compose(["env=harvest", in_folder(tmp_path / name)]).config["run_dir"] == str(tmp_path / name)
 
 
 def test_no_folder_is_still_none(marl: Marl) -> None:
